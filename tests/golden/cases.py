@@ -1,0 +1,234 @@
+"""The table of golden cases: one published-style config.json per tiny checkpoint.
+
+Only data lives here. Every case stresses something a real checkpoint has and a lazy exporter
+would get wrong; `why` says what. Configs carry the keys of the published files, so a reader of
+config.json is tested on them as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+IMAGE_TOKEN, VIDEO_TOKEN = 120, 121
+VISION_START, VISION_END = 122, 123
+FIRST_SPECIAL = 120  # text ids are drawn below this one
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint to make and the reference run to record on it."""
+
+    name: str
+    why: str
+    config: Config
+    stored: str = "float32"  # dtype of the tensors in the checkpoint
+    seed: int = 0
+    embed_std: float = 0.3
+    keep_f32: tuple[str, ...] = ()  # name endings stored in float32 whatever `stored` says
+    shards: int = 1
+    mtp: bool = False  # add multi-token-prediction tensors, which an exporter must ignore
+    tokens: int = 37
+    tail: int = 0  # record only the last `tail` positions, one row, no padding and no beams
+
+    @property
+    def text(self) -> Config:
+        """The part of the config that describes the language model."""
+        return self.config.get("text_config", self.config)
+
+    @property
+    def family(self) -> str:
+        """The module of transformers that holds the model class, e.g. `qwen3_5_moe`."""
+        return self.text["model_type"].removesuffix("_text")
+
+
+def layer_types(layers: int, interval: int) -> list[str]:
+    """Every `interval`-th layer attends to everything, the others are linear."""
+    return [
+        "full_attention" if (i + 1) % interval == 0 else "linear_attention" for i in range(layers)
+    ]
+
+
+def text_config(**changes: Any) -> Config:
+    """A Qwen3.5 text config with the published keys at toy sizes, then `changes`."""
+    config: Config = {
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "attn_output_gate": True,
+        "dtype": "bfloat16",
+        "eos_token_id": 0,
+        "full_attention_interval": 4,
+        "head_dim": 32,
+        "hidden_act": "silu",
+        "hidden_size": 64,
+        "initializer_range": 0.02,
+        "intermediate_size": 80,
+        "linear_conv_kernel_dim": 4,
+        "linear_key_head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_value_head_dim": 16,
+        "mamba_ssm_dtype": "float32",
+        "max_position_embeddings": 262144,
+        "mlp_only_layers": [],
+        "model_type": "qwen3_5_text",
+        "mtp_num_hidden_layers": 0,
+        "mtp_use_dedicated_embeddings": False,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 4,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-06,
+        "rope_parameters": {
+            "mrope_interleaved": True,
+            "mrope_section": [2, 1, 1],
+            "partial_rotary_factor": 0.25,
+            "rope_theta": 10000000,
+            "rope_type": "default",
+        },
+        "tie_word_embeddings": False,
+        "use_cache": True,
+        "vocab_size": 128,
+    }
+    config.update(changes)
+    layers, interval = config["num_hidden_layers"], config["full_attention_interval"]
+    config.setdefault("layer_types", layer_types(layers, interval))
+    return config
+
+
+def causal_config(architecture: str, **changes: Any) -> Config:
+    """The config of a text-only checkpoint."""
+    return {"architectures": [architecture], **text_config(**changes)}
+
+
+def vision_language_config(
+    architecture: str, text: Config, vision: Config, model_type: str
+) -> Config:
+    """The config of a checkpoint with a vision tower, as published: two nested sections."""
+    tower: Config = {
+        "deepstack_visual_indexes": [],
+        "depth": 2,
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_size": 32,
+        "in_channels": 3,
+        "initializer_range": 0.02,
+        "intermediate_size": 48,
+        "model_type": model_type,
+        "num_heads": 2,
+        "num_position_embeddings": 36,
+        "out_hidden_size": text["hidden_size"],
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        **vision,
+    }
+    return {
+        "architectures": [architecture],
+        "image_token_id": IMAGE_TOKEN,
+        "model_type": model_type,
+        "text_config": text,
+        "tie_word_embeddings": text["tie_word_embeddings"],
+        "video_token_id": VIDEO_TOKEN,
+        "vision_config": tower,
+        "vision_end_token_id": VISION_END,
+        "vision_start_token_id": VISION_START,
+    }
+
+
+def dense_cases() -> list[Case]:
+    """Checkpoints with a plain gated MLP."""
+    causal = "Qwen3_5ForCausalLM"
+    wide_rope = {
+        "mrope_interleaved": True,
+        "mrope_section": [3, 3, 2],
+        "partial_rotary_factor": 0.25,
+        "rope_theta": 1000000,
+        "rope_type": "default",
+    }
+    no_layer_types = causal_config(
+        causal,
+        num_hidden_layers=6,
+        full_attention_interval=2,
+        linear_num_value_heads=6,
+        dtype="float16",
+        vocab_size=160,
+    )
+    del no_layer_types["layer_types"]
+    return [
+        Case(
+            name="dense-v1",
+            why="value heads = key heads, key and value head widths differ, tied head",
+            config=causal_config(
+                causal, tie_word_embeddings=True, linear_key_head_dim=32, dtype="float32"
+            ),
+            seed=101,
+        ),
+        Case(
+            name="dense-v2",
+            why="value heads = 2 key heads, wider value heads, head_dim 64, bf16, untied",
+            config=causal_config(
+                causal,
+                num_hidden_layers=8,
+                intermediate_size=64,
+                linear_num_value_heads=4,
+                linear_value_head_dim=32,
+                head_dim=64,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                vocab_size=96,
+                rope_parameters=wide_rope,
+            ),
+            stored="bfloat16",
+            embed_std=0.05,
+            seed=102,
+        ),
+        Case(
+            name="dense-v3",
+            why="value heads = 3 key heads, f16, every second layer full, no layer_types key",
+            config=no_layer_types,
+            stored="float16",
+            embed_std=0.1,
+            seed=103,
+        ),
+        Case(
+            name="dense-vl",
+            why="vision-language names, three shards, mtp.* to ignore, a few f32 tensors",
+            config=vision_language_config(
+                "Qwen3_5ForConditionalGeneration",
+                text_config(
+                    tie_word_embeddings=True, linear_num_value_heads=4, mtp_num_hidden_layers=1
+                ),
+                {"patch_size": 8},
+                "qwen3_5",
+            ),
+            stored="bfloat16",
+            keep_f32=("linear_attn.A_log", "linear_attn.norm.weight"),
+            shards=3,
+            mtp=True,
+            seed=104,
+        ),
+        Case(
+            name="dense-long",
+            why="positions beyond 2048",
+            config=causal_config(
+                causal,
+                hidden_size=32,
+                intermediate_size=48,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                tie_word_embeddings=True,
+                vocab_size=96,
+                dtype="float32",
+            ),
+            embed_std=0.4,
+            tokens=2300,
+            tail=40,
+            seed=105,
+        ),
+    ]
+
+
+def all_cases() -> list[Case]:
+    """Every case, in the order in which they are generated."""
+    return dense_cases()
