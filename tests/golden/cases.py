@@ -30,6 +30,8 @@ class Case:
     keep_f32: tuple[str, ...] = ()  # name endings stored in float32 whatever `stored` says
     shards: int = 1
     mtp: bool = False  # add multi-token-prediction tensors, which an exporter must ignore
+    split_experts: bool = False  # one tensor per expert and projection instead of fused ones
+    twin_experts: tuple[int, ...] = ()  # in each layer these share the first one's weights
     tokens: int = 37
     tail: int = 0  # record only the last `tail` positions, one row, no padding and no beams
 
@@ -37,11 +39,6 @@ class Case:
     def text(self) -> Config:
         """The part of the config that describes the language model."""
         return self.config.get("text_config", self.config)
-
-    @property
-    def family(self) -> str:
-        """The module of transformers that holds the model class, e.g. `qwen3_5_moe`."""
-        return self.text["model_type"].removesuffix("_text")
 
 
 def layer_types(layers: int, interval: int) -> list[str]:
@@ -229,6 +226,149 @@ def dense_cases() -> list[Case]:
     ]
 
 
+def moe_text_config(**changes: Any) -> Config:
+    """A Qwen3.5 text config with routed experts: top 2 of 8 unless changed."""
+    config = text_config(
+        **{
+            "hidden_size": 32,
+            "model_type": "qwen3_5_moe_text",
+            "moe_intermediate_size": 16,
+            "num_attention_heads": 2,
+            "num_experts": 8,
+            "num_experts_per_tok": 2,
+            "num_key_value_heads": 1,
+            "output_router_logits": False,
+            "router_aux_loss_coef": 0.001,
+            "shared_expert_intermediate_size": 24,
+            **changes,
+        }
+    )
+    del config["intermediate_size"]
+    return config
+
+
+def next_config(**changes: Any) -> Config:
+    """A Qwen3-Next config in its published form: flat rope keys, no layer_types."""
+    config = causal_config(
+        "Qwen3NextForCausalLM",
+        **{
+            "bos_token_id": 0,
+            "decoder_sparse_step": 1,
+            "hidden_size": 32,
+            "model_type": "qwen3_next",
+            "moe_intermediate_size": 16,
+            "norm_topk_prob": True,
+            "num_attention_heads": 2,
+            "num_experts": 8,
+            "num_experts_per_tok": 2,
+            "num_key_value_heads": 1,
+            "output_router_logits": False,
+            "partial_rotary_factor": 0.25,
+            "rope_scaling": None,
+            "rope_theta": 10000000,
+            "router_aux_loss_coef": 0.001,
+            "shared_expert_intermediate_size": 24,
+            "torch_dtype": "bfloat16",
+            "use_sliding_window": False,
+            **changes,
+        },
+    )
+    unpublished = (
+        "attn_output_gate",
+        "dtype",
+        "layer_types",
+        "mamba_ssm_dtype",
+        "mtp_num_hidden_layers",
+        "mtp_use_dedicated_embeddings",
+        "rope_parameters",
+    )
+    return {key: value for key, value in config.items() if key not in unpublished}
+
+
+def moe_cases() -> list[Case]:
+    """Qwen3.5 checkpoints with routed and shared experts."""
+    causal = {"architectures": ["Qwen3_5MoeForCausalLM"]}
+    small = {**causal, **moe_text_config(dtype="float32")}
+    return [
+        Case(
+            name="moe-e8k2",
+            why="top 2 of 8 experts, fused expert tensors, f32",
+            config=small,
+            seed=201,
+        ),
+        Case(
+            name="moe-e16k4",
+            why="top 4 of 16 experts, value heads = 2 key heads, bf16",
+            config={
+                **causal,
+                **moe_text_config(
+                    hidden_size=64,
+                    num_experts=16,
+                    num_experts_per_tok=4,
+                    linear_num_value_heads=4,
+                    num_attention_heads=4,
+                    num_key_value_heads=2,
+                ),
+            },
+            stored="bfloat16",
+            embed_std=0.1,
+            seed=202,
+        ),
+        Case(
+            name="moe-split",
+            why="the weights and results of moe-e8k2, stored one tensor per expert and projection",
+            config=small,
+            split_experts=True,
+            seed=201,
+        ),
+        Case(
+            name="moe-tie",
+            why="two experts with equal weights and equal scores, often tied at the top-k boundary",
+            config=small,
+            twin_experts=(2, 5),
+            seed=204,
+        ),
+        Case(
+            name="moe-vl",
+            why="vision-language names around experts, patches of 16, bf16 with a few f32 tensors",
+            config=vision_language_config(
+                "Qwen3_5MoeForConditionalGeneration",
+                moe_text_config(linear_num_value_heads=4),
+                {},
+                "qwen3_5_moe",
+            ),
+            stored="bfloat16",
+            keep_f32=("linear_attn.A_log", "linear_attn.norm.weight"),
+            seed=205,
+        ),
+    ]
+
+
+def next_cases() -> list[Case]:
+    """Qwen3-Next checkpoints: fused, interleaved projections and one tensor per expert."""
+    return [
+        Case(
+            name="next-e8k2",
+            why="fused in_proj_qkvz and in_proj_ba, value heads = key heads, f32",
+            config=next_config(torch_dtype="float32"),
+            split_experts=True,
+            seed=301,
+        ),
+        Case(
+            name="next-r2",
+            why="value heads = 2 key heads, wider value heads, bf16, two shards, mtp.* to ignore",
+            config=next_config(
+                linear_num_value_heads=4, linear_value_head_dim=32, num_experts_per_tok=3
+            ),
+            stored="bfloat16",
+            split_experts=True,
+            shards=2,
+            mtp=True,
+            seed=302,
+        ),
+    ]
+
+
 def all_cases() -> list[Case]:
     """Every case, in the order in which they are generated."""
-    return dense_cases()
+    return dense_cases() + moe_cases() + next_cases()

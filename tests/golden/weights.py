@@ -64,11 +64,11 @@ def stored_dtype(name: str, case: Case) -> torch.dtype:
 
 def mtp_shapes(case: Case) -> dict[str, torch.Size]:
     """Some tensors of the multi-token-prediction layer that published checkpoints carry."""
-    hidden, inner = case.text["hidden_size"], case.text["intermediate_size"]
+    hidden = case.text["hidden_size"]
     shapes = {
         "mtp.fc.weight": (hidden, 2 * hidden),
         "mtp.layers.0.input_layernorm.weight": (hidden,),
-        "mtp.layers.0.mlp.down_proj.weight": (hidden, inner),
+        "mtp.layers.0.self_attn.q_norm.weight": (case.text["head_dim"],),
         "mtp.norm.weight": (hidden,),
         "mtp.pre_fc_norm_embedding.weight": (hidden,),
         "mtp.pre_fc_norm_hidden.weight": (hidden,),
@@ -76,15 +76,44 @@ def mtp_shapes(case: Case) -> dict[str, torch.Size]:
     return {name: torch.Size(shape) for name, shape in shapes.items()}
 
 
+def copy_twins(tensors: Tensors, twins: tuple[int, ...]) -> None:
+    """Give some experts of every layer the same router row and the same projections."""
+    per_expert = (".mlp.gate.weight", ".experts.gate_up_proj", ".experts.down_proj")
+    for name, tensor in tensors.items():
+        if name.endswith(per_expert):
+            tensor[list(twins)] = tensor[twins[0]].clone()
+
+
+def split_experts(tensors: Tensors) -> Tensors:
+    """The same weights with one tensor per expert and projection."""
+    parts: Tensors = {}
+    for name, tensor in tensors.items():
+        stem, _, projection = name.rpartition(".")
+        if not stem.endswith(".experts"):
+            parts[name] = tensor
+            continue
+        for expert, weight in enumerate(tensor):
+            if projection == "gate_up_proj":
+                gate, up = weight.chunk(2)
+                parts[f"{stem}.{expert}.gate_proj.weight"] = gate.contiguous()
+                parts[f"{stem}.{expert}.up_proj.weight"] = up.contiguous()
+            else:
+                parts[f"{stem}.{expert}.{projection}.weight"] = weight.contiguous()
+    return parts
+
+
 def make_tensors(model: torch.nn.Module, case: Case) -> Tensors:
     """Random tensors under the published names, in the stored dtypes."""
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     if case.mtp:
         shapes |= mtp_shapes(case)
-    return {
+    tensors = {
         name: random_tensor(name, shape, case).to(stored_dtype(name, case)).contiguous()
         for name, shape in shapes.items()
     }
+    if case.twin_experts:
+        copy_twins(tensors, case.twin_experts)
+    return split_experts(tensors) if case.split_experts else tensors
 
 
 def split_shards(tensors: Tensors, count: int) -> list[Tensors]:
