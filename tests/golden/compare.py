@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +32,12 @@ def bytes_equal(old: torch.Tensor, new: torch.Tensor) -> bool:
 def relative_error(old: torch.Tensor, new: torch.Tensor) -> float:
     """Largest difference over the largest magnitude; infinite if the tensors do not match."""
     if old.dtype != new.dtype or old.shape != new.shape:
-        return float("inf")
+        return math.inf
     if not old.is_floating_point():
-        return 0.0 if torch.equal(old, new) else float("inf")
+        return 0.0 if torch.equal(old, new) else math.inf
     difference = (old.double() - new.double()).abs().max()
-    return (difference / old.double().abs().max().clamp(min=1e-30)).item()
+    error = (difference / old.double().abs().max().clamp(min=1e-30)).item()
+    return error if math.isfinite(error) else math.inf
 
 
 def compare_checkpoint(name: str, old: Path, new: Path) -> Verdict:
@@ -77,6 +79,8 @@ def compare_file(name: str, old: Path, new: Path) -> Verdict:
     """One file against its committed version."""
     if not old.exists():
         return Verdict(name, False, "is not committed")
+    if not new.exists():
+        return Verdict(name, False, "is committed but no longer generated")
     if name.endswith(".json"):
         return compare_json(name, old, new)
     if Path(name).name.startswith("model"):
@@ -84,10 +88,16 @@ def compare_file(name: str, old: Path, new: Path) -> Verdict:
     return compare_expected(name, old, new)
 
 
-def compare_folders(committed: Path, fresh: Path) -> list[Verdict]:
-    """A verdict for each freshly generated file."""
-    names = sorted(str(p.relative_to(fresh)) for p in fresh.rglob("*") if p.is_file())
-    return [compare_file(name, committed / name, fresh / name) for name in names]
+def files_below(root: Path, folders: list[str]) -> set[str]:
+    """Paths of all files in some folders, relative to the root."""
+    found = (path for folder in folders for path in (root / folder).rglob("*"))
+    return {str(path.relative_to(root)) for path in found if path.is_file()}
+
+
+def compare_folders(committed: Path, fresh: Path, folders: list[str]) -> list[Verdict]:
+    """A verdict for each file of the named folders."""
+    names = files_below(committed, folders) | files_below(fresh, folders)
+    return [compare_file(name, committed / name, fresh / name) for name in sorted(names)]
 
 
 def print_table(verdicts: list[Verdict]) -> None:

@@ -20,7 +20,10 @@ import transformers
 
 import compare
 import kjv
+import kjv_vision
+import processor
 import reference
+import vision
 from cases import all_cases
 
 HERE = Path(__file__).resolve().parent
@@ -29,13 +32,24 @@ TRANSFORMERS = "5.2.0"  # the version whose results are committed
 Job = Callable[[Path], None]  # writes the files of one folder
 
 
+def in_turn(*steps: Job) -> Job:
+    """One job that does several."""
+
+    def run(folder: Path) -> None:
+        for step in steps:
+            step(folder)
+
+    return run
+
+
 def jobs() -> dict[str, Job]:
     """Everything that can be generated, by name (also the folder's name)."""
     table: dict[str, Job] = {
         case.name: lambda folder, case=case: reference.generate_case(folder, case)
         for case in all_cases()
     }
-    table["kjv-tiny"] = kjv.generate
+    table["kjv-tiny"] = in_turn(kjv.generate, kjv_vision.generate)
+    table["vision"] = in_turn(vision.generate, processor.generate)
     return table
 
 
@@ -52,7 +66,7 @@ def check(names: list[str]) -> bool:
     """Whether regenerating the named folders gives the committed files."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder), names)
-        verdicts = compare.compare_folders(HERE, Path(folder))
+        verdicts = compare.compare_folders(HERE, Path(folder), names)
     compare.print_table(verdicts)
     return all(verdict.same for verdict in verdicts)
 

@@ -103,19 +103,21 @@ def expected_tensors(model: torch.nn.Module, case: Case) -> Tensors:
     return tensors | padded_tensors(model, case) | beam_tensors(model, case)
 
 
-def write_expected(path: Path, case: Case, tensors: Tensors) -> None:
-    """expected.safetensors, with the origin of its numbers in the metadata."""
-    origin = {
-        "case": case.name,
-        "seed": str(case.seed),
-        "torch": torch.__version__.split("+")[0],
-        "transformers": transformers.__version__,
-    }
-    save_file({name: t.contiguous() for name, t in tensors.items()}, path, metadata=origin)
+def origin(name: str, seed: int) -> dict[str, str]:
+    """Where the numbers of a file come from, for its metadata: one key, hence a fixed order."""
+    versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
+    return {"origin": f"{name}, seed {seed}, {versions}"}
+
+
+def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
+    """One safetensors file; views become tensors of their own."""
+    own = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(own, path, metadata=metadata)
 
 
 def generate_case(folder: Path, case: Case) -> None:
     """Write one case's checkpoint, then what the reference makes of it."""
     write_checkpoint(folder, case, make_tensors(empty_model(case), case))
     model = load_model(folder, case)
-    write_expected(folder / "expected.safetensors", case, expected_tensors(model, case))
+    expected = expected_tensors(model, case)
+    save_tensors(folder / "expected.safetensors", expected, origin(case.name, case.seed))
