@@ -1,0 +1,25 @@
+#include "commands.hpp"
+#include "progress_bar.hpp"
+
+#include "base/text.hpp"
+
+#include <fmt/format.h>
+
+namespace deltavino::app {
+
+int run_export(const ExportOptions& options) {
+    ExportSummary summary;
+    {
+        ProgressBar progress;
+        summary = export_model(options, progress);
+    }
+    std::vector<std::vector<std::string>> rows{{"role", "tensors", "stored as", "in the checkpoint", "in the model"}};
+    for (const ExportSummaryRow& row : summary.rows) {
+        rows.push_back({row.role, std::to_string(row.tensors), row.storage, human_bytes(row.bytes_read), human_bytes(row.bytes_written)});
+    }
+    fmt::print("{}", format_table(rows));
+    fmt::print("\n{} for {}: {} in {:.2f} s -> {}\n", summary.model_type, summary.task, human_bytes(summary.bytes_written), summary.seconds, options.output.string());
+    return 0;
+}
+
+}  // namespace deltavino::app

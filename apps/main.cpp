@@ -1,0 +1,70 @@
+// Command line of deltavino: options are declared here and nowhere else.
+#include "commands.hpp"
+
+#include <deltavino/error.hpp>
+#include <deltavino/version.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+
+namespace {
+
+using namespace deltavino;
+
+constexpr const char* kFooter = R"(Examples:
+  deltavino export --model ./Qwen3.5-0.8B ./qwen-ov --task text-generation-with-past
+  deltavino export -m ./Qwen3.5-0.8B ./qwen-fp16 --task text-generation-with-past --weight-format fp16
+  deltavino inspect ./Qwen3.5-0.8B
+  deltavino inspect ./qwen-ov --json
+
+Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 70 a bug, 130 stopped.)";
+
+void add_export(CLI::App& app, ExportOptions& options) {
+    CLI::App* command = app.add_subcommand("export", "Write an OpenVINO model directory from a Hugging Face checkpoint directory");
+    command->add_option("-m,--model", options.model, "Checkpoint directory: config.json, *.safetensors, tokenizer files")->required()->type_name("DIR");
+    command->add_option("output", options.output, "Directory to write; it appears only when everything is done")->required()->type_name("DIR");
+    command->add_option("--task", options.task, "What the model is for: auto or text-generation-with-past")->capture_default_str()->type_name("TASK");
+    command->add_option("--weight-format", options.weight_format, "fp32, fp16 or bf16; without it every tensor keeps its own type")->type_name("FORMAT");
+    command->add_flag("--force", options.force, "Replace the output directory when it exists");
+    command->add_flag("!--disable-convert-tokenizer", options.convert_tokenizer, "Do not write the tokenizer and detokenizer models");
+    command->add_flag("--assume-tied-head", options.assume_tied_head, "Use the embedding as the head when config.json says untied but no head is there");
+    command->add_flag("--allow-nonfinite", options.allow_nonfinite, "Export weights that hold NaN or infinity");
+    command->add_option("--threads", options.threads, "Threads that convert weights; 0 takes one per core")->capture_default_str()->type_name("N");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"deltavino turns Qwen3.5-family checkpoints into OpenVINO models, without Python", "deltavino"};
+    app.footer(kFooter);
+    app.set_version_flag("--version", fmt::format("deltavino {} (OpenVINO {})", version(), openvino_version()));
+    app.require_subcommand(1);
+
+    ExportOptions export_options;
+    add_export(app, export_options);
+
+    std::filesystem::path inspect_path;
+    bool inspect_json = false;
+    CLI::App* inspect = app.add_subcommand("inspect", "Say what a checkpoint or an exported directory holds, and what is wrong with it");
+    inspect->add_option("path", inspect_path, "Checkpoint or exported directory")->required()->type_name("DIR");
+    inspect->add_flag("--json", inspect_json, "Print JSON");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        const int code = app.exit(error);
+        return code == 0 ? 0 : static_cast<int>(ErrorKind::Usage);
+    }
+    try {
+        return app.got_subcommand("export") ? app::run_export(export_options) : app::run_inspect(inspect_path, inspect_json);
+    } catch (const Error& error) {
+        fmt::print(stderr, "error: {}\n", error.what());
+        return error.exit_code();
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "error: internal: {}\n", error.what());
+        return static_cast<int>(ErrorKind::Internal);
+    }
+}

@@ -1,0 +1,68 @@
+#include "progress_bar.hpp"
+
+#include "base/text.hpp"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <unistd.h>
+
+namespace deltavino::app {
+namespace {
+
+volatile std::sig_atomic_t g_stop = 0;
+
+void on_signal(int) {
+    if (g_stop != 0) {
+        std::_Exit(130);  // asked twice: do not wait
+    }
+    g_stop = 1;
+}
+
+}  // namespace
+
+ProgressBar::ProgressBar() : terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()) {
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
+}
+
+ProgressBar::~ProgressBar() {
+    clear();
+}
+
+void ProgressBar::update(const std::string& stage, std::uint64_t done, std::uint64_t total) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!terminal_ || (drawn_ && done < total && now - last_ < std::chrono::milliseconds(100))) {
+        return;
+    }
+    last_ = now;
+    drawn_ = true;
+    constexpr std::uint64_t kWidth = 30;
+    const double share = total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total);
+    const auto filled = static_cast<std::uint64_t>(share * kWidth);
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    const auto rate = static_cast<std::uint64_t>(static_cast<double>(done) / std::max(seconds, 1e-3));
+    fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f}%  {} of {}  {}/s", stage, std::string(filled, '#'), std::string(kWidth - filled, '.'), share * 100.0,
+               human_bytes(done), human_bytes(total), human_bytes(rate));
+    std::fflush(stderr);
+}
+
+bool ProgressBar::cancelled() {
+    return g_stop != 0;
+}
+
+void ProgressBar::note(const std::string& sentence) {
+    clear();
+    fmt::print(stderr, "note: {}\n", sentence);
+}
+
+void ProgressBar::clear() {
+    if (drawn_) {
+        fmt::print(stderr, "\r\033[K");
+        std::fflush(stderr);
+        drawn_ = false;
+    }
+}
+
+}  // namespace deltavino::app

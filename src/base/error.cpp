@@ -1,0 +1,29 @@
+#include "base/error.hpp"
+
+#include <fmt/ranges.h>
+
+namespace deltavino {
+
+void Problems::throw_if_any(ErrorKind kind, std::string_view what_failed) const {
+    if (problems_.empty()) {
+        return;
+    }
+    if (problems_.size() == 1) {
+        fail(kind, "{}: {}", what_failed, problems_.front());
+    }
+    constexpr std::size_t kShown = 10;
+    std::string text = fmt::format("{}: {} problems", what_failed, problems_.size());
+    for (std::size_t i = 0; i < problems_.size() && i < kShown; ++i) {
+        text += "\n  - " + problems_[i];
+    }
+    if (problems_.size() > kShown) {
+        text += fmt::format("\n  - and {} more", problems_.size() - kShown);
+    }
+    throw Error(kind, text);
+}
+
+std::string shape_text(const std::vector<std::uint64_t>& shape) {
+    return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+}  // namespace deltavino

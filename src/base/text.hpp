@@ -1,0 +1,24 @@
+// Small text helpers shared by messages and tables.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace deltavino {
+
+// "1.7 GB", "512 bytes": decimal units, as disks are sold.
+std::string human_bytes(std::uint64_t bytes);
+
+// Number of single-character edits that turn `a` into `b`.
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
+// The candidate nearest to `wanted`, or empty when none is near enough to be a likely typo.
+std::string closest(std::string_view wanted, const std::vector<std::string>& candidates);
+
+// Columns padded to their widest cell; the first row is the heading. Numbers (cells that start with
+// a digit) are aligned to the right.
+std::string format_table(const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace deltavino

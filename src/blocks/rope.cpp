@@ -1,0 +1,74 @@
+#include "blocks/rope.hpp"
+
+#include <cmath>
+
+namespace deltavino::blocks {
+
+using namespace graph;
+
+namespace {
+
+// frequencies [B or 1, S, R/2]
+Rotary rotary_of(const Value& frequencies, std::uint64_t rotary_dims) {
+    const Value angles = concat({frequencies, frequencies}, -1);  // [B, S, R]
+    return {unsqueeze(graph::cos(angles), integer(1)), unsqueeze(graph::sin(angles), integer(1)), static_cast<std::int64_t>(rotary_dims)};
+}
+
+}  // namespace
+
+std::vector<float> inverse_frequencies(const checkpoint::RopeConfig& config) {
+    std::vector<float> result;
+    for (std::uint64_t j = 0; j < config.rotary_dims / 2; ++j) {
+        const double exponent = -2.0 * static_cast<double>(j) / static_cast<double>(config.rotary_dims);
+        result.push_back(static_cast<float>(std::pow(config.rope_theta, exponent)));
+    }
+    return result;
+}
+
+Rotary sequential_rotary(const Value& past_tokens, const Value& input_ids, const checkpoint::RopeConfig& config) {
+    const Value past_length = gather(shape_of(past_tokens), integer(2), integer(0));
+    // The length must be gathered as [1] and squeezed: a scalar gather is not replaced in paged mode.
+    const Value length = squeeze(dimension(input_ids, 1), integer(0));
+    const Value positions = range(past_length, add(past_length, length));                                    // [S]
+    const Value row = convert(unsqueeze(unsqueeze(positions, integer(0)), integer(1)), ov::element::f32);   // [1, 1, S]
+    const std::vector<float> inverse = inverse_frequencies(config);
+    const Value products = matmul(floats(inverse, {1, inverse.size(), 1}), row, false, false);               // [1, R/2, S]
+    return rotary_of(transpose(products, {0, 2, 1}), config.rotary_dims);
+}
+
+Rotary multimodal_rotary(const Value& position_ids, const checkpoint::RopeConfig& config) {
+    // One matrix selects the axis of every frequency and scales it: M[axis(j) + 1, j] = theta^(-2j/R).
+    const std::vector<float> inverse = inverse_frequencies(config);
+    constexpr std::size_t kRows = 4;
+    std::vector<float> selector(kRows * inverse.size(), 0.0f);
+    std::size_t boundary = 0;  // end of the block of the current axis, for the form that is not interleaved
+    std::size_t block_axis = 0;
+    for (std::size_t j = 0; j < inverse.size(); ++j) {
+        std::size_t axis = 0;
+        if (config.mrope_section.size() == 3 && config.mrope_interleaved) {
+            axis = j % 3 != 0 && j < 3 * config.mrope_section[j % 3] ? j % 3 : 0;
+        } else if (config.mrope_section.size() == 3) {
+            while (j >= boundary + config.mrope_section[block_axis] && block_axis < 2) {
+                boundary += config.mrope_section[block_axis++];
+            }
+            axis = block_axis;
+        }
+        selector[(axis + 1) * inverse.size() + j] = inverse[j];
+    }
+    // Reorder while the positions are integers: a float16 plugin would round large ones.
+    const Value per_token = convert(transpose(position_ids, {1, 2, 0}), ov::element::f32);                  // [B, S, 4]
+    const Value frequencies = matmul(per_token, floats(selector, {1, kRows, inverse.size()}), false, false);  // [B, S, R/2]
+    return rotary_of(frequencies, config.rotary_dims);
+}
+
+Value apply_rotary(const Value& x, const Rotary& rotary) {
+    const Value a = slice(x, 0, rotary.dims, 3);
+    const Value first = slice(a, 0, rotary.dims / 2, 3);
+    const Value second = slice(a, rotary.dims / 2, kEnd, 3);
+    const Value rotated = concat({multiply(second, scalar(-1.0f)), first}, -1);
+    const Value y = add(multiply(a, rotary.cos), multiply(rotated, rotary.sin));
+    const bool whole_head = x.get_partial_shape()[3].is_static() && x.get_partial_shape()[3].get_length() == rotary.dims;
+    return whole_head ? y : concat({y, slice(x, rotary.dims, kEnd, 3)}, -1);
+}
+
+}  // namespace deltavino::blocks

@@ -1,0 +1,176 @@
+#include "export/weight_stream.hpp"
+
+#include "base/checked.hpp"
+#include "base/error.hpp"
+#include "quant/convert.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace deltavino::exporter {
+namespace {
+
+using checkpoint::DType;
+
+// Source bytes that one task reads: large enough for the disk, small enough that all threads together
+// stay far below the memory bound.
+constexpr std::uint64_t kTaskBytes = 4u << 20;
+
+// Some neighbouring rows of one weight.
+struct Task {
+    const StreamedWeight* weight = nullptr;
+    graph::RowSlice slice;
+    std::uint64_t first_row = 0;  // of the weight
+};
+
+std::uint64_t row_bytes(const graph::WeightJob& job, DType dtype) {
+    return checked_multiply(job.columns, checkpoint::dtype_bits(dtype)) / 8;
+}
+
+std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
+    std::vector<Task> tasks;
+    for (const StreamedWeight& weight : weights) {
+        std::uint64_t row = 0;
+        for (const graph::RowSlice& source : weight.job->sources) {
+            const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, kTaskBytes / std::max<std::uint64_t>(1, row_bytes(*weight.job, source.tensor->info.dtype)));
+            for (std::uint64_t done = 0; done < source.rows; done += rows_at_once) {
+                const std::uint64_t rows = std::min(rows_at_once, source.rows - done);
+                tasks.push_back({&weight, {source.tensor, source.first_row + done, rows}, row + done});
+            }
+            row += source.rows;
+        }
+    }
+    return tasks;
+}
+
+quant::SourceType float_type(DType dtype) {
+    return dtype == DType::F32 ? quant::SourceType::F32 : dtype == DType::F16 ? quant::SourceType::F16 : quant::SourceType::BF16;
+}
+
+quant::SourceType float_type(ov::element::Type type) {
+    return type == ov::element::f32 ? quant::SourceType::F32 : type == ov::element::f16 ? quant::SourceType::F16 : quant::SourceType::BF16;
+}
+
+// Whether any value is NaN or infinite: all bits of the exponent set.
+template <typename Bits>
+bool any_nonfinite(std::span<const std::byte> values, Bits exponent) {
+    unsigned found = 0;
+    for (std::size_t i = 0; i + sizeof(Bits) <= values.size(); i += sizeof(Bits)) {
+        Bits bits;
+        std::memcpy(&bits, values.data() + i, sizeof(Bits));
+        found |= (bits & exponent) == exponent ? 1u : 0u;
+    }
+    return found != 0;
+}
+
+bool any_nonfinite(std::span<const std::byte> values, quant::SourceType type) {
+    switch (type) {
+        case quant::SourceType::F32: return any_nonfinite<std::uint32_t>(values, 0x7f800000u);
+        case quant::SourceType::BF16: return any_nonfinite<std::uint16_t>(values, 0x7f80u);
+        case quant::SourceType::F16: return any_nonfinite<std::uint16_t>(values, 0x7c00u);
+    }
+    return true;
+}
+
+// One thread's buffers.
+class Worker {
+public:
+    explicit Worker(const StreamOptions& options) : options_(options) {}
+
+    // Returns the bytes read.
+    std::uint64_t run(const Task& task) {
+        const graph::WeightJob& job = *task.weight->job;
+        const checkpoint::TensorInfo& info = task.slice.tensor->info;
+        const std::uint64_t source_row = row_bytes(job, info.dtype);
+        source_.resize(static_cast<std::size_t>(source_row * task.slice.rows));
+        task.slice.tensor->file->read(info.offset + task.slice.first_row * source_row, source_);
+
+        const quant::SourceType from = float_type(info.dtype);
+        const quant::SourceType to = float_type(job.storage.type);
+        if (!options_.allow_nonfinite && any_nonfinite(source_, from)) {
+            fail(ErrorKind::Input, "cannot export tensor '{}' in '{}': it holds NaN or infinity (--allow-nonfinite exports it all the same)",
+                 info.name, task.slice.tensor->file->path().string());
+        }
+        const std::uint64_t stored_row = checked_multiply(job.columns, quant::source_bytes(to));
+        const std::uint64_t position = task.weight->offset + task.first_row * stored_row;
+        if (from == to) {
+            task.weight->file->write(position, source_);
+            return source_.size();
+        }
+        values_.resize(static_cast<std::size_t>(job.columns * task.slice.rows));
+        quant::widen(from, source_, values_);
+        stored_.resize(static_cast<std::size_t>(stored_row * task.slice.rows));
+        if (quant::narrow(to, values_, stored_) > 0) {
+            fail(ErrorKind::Input, "cannot export tensor '{}' in '{}' as {}: it holds values that do not fit (--weight-format bf16 or fp32 keeps them)",
+                 info.name, task.slice.tensor->file->path().string(), job.storage.type.get_type_name());
+        }
+        task.weight->file->write(position, stored_);
+        return source_.size();
+    }
+
+private:
+    StreamOptions options_;
+    std::vector<std::byte> source_;
+    std::vector<float> values_;
+    std::vector<std::byte> stored_;
+};
+
+}  // namespace
+
+void stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress) {
+    const std::vector<Task> tasks = make_tasks(weights);
+    std::uint64_t total = 0;
+    for (const Task& task : tasks) {
+        total += task.slice.rows * row_bytes(*task.weight->job, task.slice.tensor->info.dtype);
+    }
+    std::atomic<std::size_t> next{0};
+    std::atomic<std::uint64_t> done{0};
+    std::atomic<bool> stop{false};
+    std::atomic<unsigned> running{0};
+    std::exception_ptr failure;
+    std::mutex failure_mutex;
+
+    const auto work = [&] {
+        try {
+            Worker worker(options);
+            for (std::size_t i = next++; i < tasks.size() && !stop; i = next++) {
+                done += worker.run(tasks[i]);
+            }
+        } catch (...) {
+            const std::lock_guard lock(failure_mutex);
+            failure = failure ? failure : std::current_exception();
+            stop = true;
+        }
+        --running;
+    };
+    const unsigned wanted = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
+    const auto count = static_cast<unsigned>(std::min<std::size_t>(wanted, std::max<std::size_t>(1, tasks.size())));
+    running = count;
+    bool cancelled = false;
+    {
+        std::vector<std::jthread> threads;
+        for (unsigned i = 0; i < count; ++i) {
+            threads.emplace_back(work);
+        }
+        while (running > 0) {
+            progress.update("weights", done, total);
+            cancelled = cancelled || progress.cancelled();
+            stop = stop || cancelled;
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+    }
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+    if (cancelled) {
+        fail(ErrorKind::Cancelled, "stopped");
+    }
+    progress.update("weights", total, total);
+}
+
+}  // namespace deltavino::exporter

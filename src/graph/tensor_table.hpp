@@ -1,0 +1,67 @@
+// The weights of a model, one row each: where a tensor is in the checkpoint, which shape it must have
+// and what it is for. The rows are checked against the checkpoint before anything is built.
+#pragma once
+
+#include "checkpoint/checkpoint.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace deltavino::graph {
+
+// What a tensor is for; the storage type is chosen by it.
+enum class Role {
+    Embedding,
+    Head,
+    AttentionProjection,   // q_proj, k_proj, v_proj, o_proj
+    DeltaProjection,       // in_proj_qkv, in_proj_z, out_proj of the gated delta rule
+    DecayProjection,       // in_proj_a, in_proj_b: one row per head, errors compound in the recurrence
+    FeedForward,           // gate_proj, up_proj, down_proj of a dense layer
+    Router,
+    Expert,
+    SharedExpert,
+    SharedExpertGate,
+    Convolution,
+    Vector,                // norms, A_log, dt_bias, biases: always float32
+    VisionProjection,
+    VisionTable,           // learned position embeddings
+};
+
+// As the report prints it, for example "attention projection".
+std::string_view role_name(Role role);
+
+struct TensorRow {
+    std::string name;  // canonical (checkpoint.hpp)
+    std::vector<std::uint64_t> shape;
+    Role role = Role::Vector;
+};
+
+class TensorTable {
+public:
+    void add(std::string name, std::vector<std::uint64_t> shape, Role role);
+    // Tensors under this canonical prefix are left out on purpose; `why` tells the user.
+    void leave_out(std::string prefix, std::string why);
+
+    const TensorRow& require(const std::string& name) const;
+    const std::vector<TensorRow>& rows() const { return rows_; }
+
+    struct LeftOut {
+        std::string why;
+        std::size_t tensors = 0;
+        std::uint64_t bytes = 0;
+    };
+
+    // Throws one Error with every tensor that is missing, has another shape or type than expected, or
+    // is not in the table; returns what was left out on purpose.
+    std::vector<LeftOut> check(const checkpoint::Checkpoint& checkpoint) const;
+
+private:
+    std::vector<TensorRow> rows_;
+    std::map<std::string, std::size_t> index_;
+    std::vector<std::pair<std::string, std::string>> left_out_;
+};
+
+}  // namespace deltavino::graph

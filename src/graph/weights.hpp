@@ -1,0 +1,96 @@
+// Weights in the graph: each becomes one or more constants plus the operations that widen them to
+// float32. The bytes of the large ones are not read here; a WeightJob says how to make them later.
+#pragma once
+
+#include "checkpoint/checkpoint.hpp"
+#include "graph/ops.hpp"
+#include "graph/tensor_table.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+namespace deltavino::graph {
+
+// Some rows of a tensor that is seen as [rows, columns].
+struct RowSlice {
+    const checkpoint::Tensor* tensor = nullptr;
+    std::uint64_t first_row = 0;
+    std::uint64_t rows = 0;
+};
+
+// How a weight is kept in the file.
+struct Storage {
+    ov::element::Type type = ov::element::f32;  // f32, f16 or bf16
+    std::string reason;                         // for the report
+};
+
+// One weight to be streamed: the rows of `sources`, in order, converted to `storage`, become the bytes
+// of `constant`.
+struct WeightJob {
+    std::string name;
+    Role role = Role::Vector;
+    std::uint64_t rows = 0;
+    std::uint64_t columns = 0;
+    std::vector<RowSlice> sources;
+    Storage storage;
+    std::shared_ptr<ov::op::v0::Constant> constant;
+};
+
+// Chooses the storage of a weight from its row and the type it has in the checkpoint.
+using StoragePolicy = std::function<Storage(const TensorRow& row, checkpoint::DType stored)>;
+
+class Weights {
+public:
+    Weights(const checkpoint::Checkpoint& checkpoint, const TensorTable& table, StoragePolicy policy);
+
+    // The weight as a float32 value of its own shape.
+    Value matrix(const std::string& name);
+    // The same values under another shape, for example a convolution kernel.
+    Value matrix(const std::string& name, const ov::Shape& shape);
+    // Values of a small tensor, for folding on the spot.
+    std::vector<double> values(const std::string& name) const;
+    // 'model.language_model.layers.0.mlp.up_proj': the module path as the checkpoint spells it.
+    std::string module_path(const std::string& name) const;
+
+    const std::vector<WeightJob>& jobs() const { return jobs_; }
+    std::unordered_set<const ov::Node*> streamed() const;
+    const std::unordered_set<const ov::Node*>& decompressions() const { return decompressions_; }
+    const TensorTable& table() const { return table_; }
+
+private:
+    std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape);
+
+    const checkpoint::Checkpoint& checkpoint_;
+    const TensorTable& table_;
+    StoragePolicy policy_;
+    std::vector<WeightJob> jobs_;
+    std::map<std::string, Value> made_;  // a tied weight is one set of nodes
+    std::unordered_set<const ov::Node*> decompressions_;
+    std::shared_ptr<void> zero_range_;
+};
+
+// The weights below one module, by their short names.
+class Scope {
+public:
+    Scope(Weights& weights, std::string prefix) : weights_(&weights), prefix_(std::move(prefix)) {}
+
+    Scope operator/(const std::string& child) const { return {*weights_, prefix_ + child + "."}; }
+    Value matrix(const std::string& name) const { return weights_->matrix(prefix_ + name); }
+    Value matrix(const std::string& name, const ov::Shape& shape) const { return weights_->matrix(prefix_ + name, shape); }
+    std::vector<double> values(const std::string& name) const { return weights_->values(prefix_ + name); }
+    std::string path(const std::string& name) const { return weights_->module_path(prefix_ + name); }
+
+    // y = x W^T, named after the module.
+    Value linear(const Value& x, const std::string& module) const;
+
+private:
+    Weights* weights_;
+    std::string prefix_;
+};
+
+}  // namespace deltavino::graph

@@ -1,0 +1,137 @@
+#include "models/qwen3_5_text.hpp"
+
+#include "blocks/attention.hpp"
+#include "blocks/gated_delta_net.hpp"
+#include "blocks/mlp.hpp"
+#include "blocks/norm.hpp"
+#include "blocks/rope.hpp"
+#include "graph/names.hpp"
+#include "graph/state.hpp"
+
+#include <openvino/op/result.hpp>
+
+namespace deltavino::models {
+
+using namespace graph;
+using checkpoint::LayerKind;
+using checkpoint::TextConfig;
+
+namespace {
+
+void add_mixer_tensors(TensorTable& table, const TextConfig& c, const std::string& layer, LayerKind kind) {
+    const std::uint64_t hidden = c.hidden_size;
+    if (kind == LayerKind::FullAttention) {
+        const std::string p = layer + "self_attn.";
+        const std::uint64_t queries = c.num_attention_heads * c.head_dim;
+        const std::uint64_t keys = c.num_key_value_heads * c.head_dim;
+        table.add(p + "q_proj.weight", {2 * queries, hidden}, Role::AttentionProjection);  // query and gate of each head
+        table.add(p + "k_proj.weight", {keys, hidden}, Role::AttentionProjection);
+        table.add(p + "v_proj.weight", {keys, hidden}, Role::AttentionProjection);
+        table.add(p + "o_proj.weight", {hidden, queries}, Role::AttentionProjection);
+        table.add(p + "q_norm.weight", {c.head_dim}, Role::Vector);
+        table.add(p + "k_norm.weight", {c.head_dim}, Role::Vector);
+        return;
+    }
+    const std::string p = layer + "linear_attn.";
+    const std::uint64_t heads = c.linear_num_value_heads;
+    const std::uint64_t values = heads * c.linear_value_head_dim;
+    table.add(p + "in_proj_qkv.weight", {c.conv_channels(), hidden}, Role::DeltaProjection);
+    table.add(p + "in_proj_z.weight", {values, hidden}, Role::DeltaProjection);
+    table.add(p + "in_proj_b.weight", {heads, hidden}, Role::DecayProjection);
+    table.add(p + "in_proj_a.weight", {heads, hidden}, Role::DecayProjection);
+    table.add(p + "conv1d.weight", {c.conv_channels(), 1, c.linear_conv_kernel_dim}, Role::Convolution);
+    table.add(p + "dt_bias", {heads}, Role::Vector);
+    table.add(p + "A_log", {heads}, Role::Vector);
+    table.add(p + "norm.weight", {c.linear_value_head_dim}, Role::Vector);
+    table.add(p + "out_proj.weight", {hidden, values}, Role::DeltaProjection);
+}
+
+void add_feed_forward_tensors(TensorTable& table, const TextConfig& c, const std::string& layer) {
+    const std::string p = layer + "mlp.";
+    table.add(p + "gate_proj.weight", {c.intermediate_size, c.hidden_size}, Role::FeedForward);
+    table.add(p + "up_proj.weight", {c.intermediate_size, c.hidden_size}, Role::FeedForward);
+    table.add(p + "down_proj.weight", {c.hidden_size, c.intermediate_size}, Role::FeedForward);
+}
+
+std::string layer_prefix(std::uint64_t index) {
+    return "model.layers." + std::to_string(index) + ".";
+}
+
+// What all layers share.
+struct Shared {
+    blocks::Rotary rotary;
+    Value mask;
+    Value gate;  // of padding, for the linear layers
+};
+
+Value build_layers(Value x, const TextConfig& config, Weights& weights, const Shared& shared, const std::vector<blocks::KeyValueState>& cache,
+                   States& states, std::vector<std::string>& layer_outputs) {
+    std::uint64_t linear_index = 0;
+    std::uint64_t full_index = 0;
+    for (std::uint64_t i = 0; i < config.num_hidden_layers; ++i) {
+        const Scope layer(weights, layer_prefix(i));
+        const std::string name = layer.path("input_layernorm.weight");
+        const std::string path = name.substr(0, name.rfind('.'));
+
+        const Value normed = blocks::zero_centred_norm(x, layer, "input_layernorm", config.rms_norm_eps, 3);
+        const Value mixed = config.layer_types[i] == LayerKind::LinearAttention
+                                ? blocks::gated_delta_net(multiply(normed, shared.gate), layer / "linear_attn", config, linear_index++, states)
+                                : blocks::gated_attention(normed, layer / "self_attn", config, shared.rotary, shared.mask, cache[full_index++], states);
+        x = named(add(x, mixed), path + "/mixer_residual");
+
+        const Value forwarded = blocks::swiglu(blocks::zero_centred_norm(x, layer, "post_attention_layernorm", config.rms_norm_eps, 3), layer / "mlp");
+        layer_outputs.push_back(path + "/residual");
+        x = named(add(x, forwarded), layer_outputs.back());
+    }
+    return x;
+}
+
+}  // namespace
+
+void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied) {
+    table.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, Role::Embedding);
+    for (std::uint64_t i = 0; i < config.num_hidden_layers; ++i) {
+        const std::string layer = layer_prefix(i);
+        table.add(layer + "input_layernorm.weight", {config.hidden_size}, Role::Vector);
+        add_mixer_tensors(table, config, layer, config.layer_types[i]);
+        table.add(layer + "post_attention_layernorm.weight", {config.hidden_size}, Role::Vector);
+        add_feed_forward_tensors(table, config, layer);
+    }
+    table.add("model.norm.weight", {config.hidden_size}, Role::Vector);
+    if (!tied) {
+        table.add("lm_head.weight", {config.vocab_size, config.hidden_size}, Role::Head);
+    }
+}
+
+TextModel build_text_model(const TextConfig& config, Weights& weights, bool tied) {
+    const auto input_ids = parameter(ov::element::i64, {-1, -1}, names::kInputIds);
+    const auto attention_mask = parameter(ov::element::i64, {-1, -1}, names::kAttentionMask);
+    const auto beam_idx = parameter(ov::element::i32, {-1}, names::kBeamIdx);
+    const Scope decoder(weights, "model.");
+    TextModel result;
+
+    const Value table = decoder.matrix("embed_tokens.weight");
+    Value x = named(gather(table, convert(input_ids, ov::element::i32), integer32(0)), decoder.path("embed_tokens.weight") + "/lookup");
+
+    States states({beam_idx, dimension(input_ids, 0)});
+    std::vector<blocks::KeyValueState> cache;
+    for (std::uint64_t i = 0; i < config.count(LayerKind::FullAttention); ++i) {
+        cache.push_back(blocks::read_key_value(states, i, config));
+    }
+    const Shared shared{blocks::sequential_rotary(cache.front().key.past, input_ids, config.rope), blocks::causal_mask(attention_mask, input_ids),
+                        blocks::padding_gate(attention_mask, input_ids)};
+
+    x = build_layers(x, config, weights, shared, cache, states, result.layer_outputs);
+    x = blocks::zero_centred_norm(x, decoder, "norm", config.rms_norm_eps, 3);
+    result.layer_outputs.push_back(x.get_node()->get_friendly_name());
+
+    const Value head = tied ? table : weights.matrix("lm_head.weight");
+    const Value logits = named(matmul(x, head, false, true), tied ? "lm_head" : weights.module_path("lm_head.weight"));
+    logits.get_node()->output(0).get_tensor().set_names({names::kLogits});
+    const auto output = std::make_shared<ov::op::v0::Result>(logits);
+    output->set_friendly_name(names::kLogits);
+    result.model = std::make_shared<ov::Model>(ov::ResultVector{output}, states.sinks(), ov::ParameterVector{input_ids, attention_mask, beam_idx}, "qwen3_5_text");
+    return result;
+}
+
+}  // namespace deltavino::models

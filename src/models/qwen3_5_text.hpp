@@ -1,0 +1,37 @@
+// The Qwen3.5 text model: token ids (or embeddings) in, logits out, states kept between calls.
+//
+//   x = embed(ids)
+//   for each layer:  x = x + mixer(norm(x));  x = x + feed_forward(norm(x))
+//   logits = head(norm(x))
+//
+// mixer is the gated delta rule or gated full attention, as layer_types says. Source: transformers 5.2
+// `Qwen3_5ForCausalLM`, `Qwen3_5ForConditionalGeneration`.
+#pragma once
+
+#include "checkpoint/config.hpp"
+#include "graph/tensor_table.hpp"
+#include "graph/weights.hpp"
+
+#include <openvino/core/model.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace deltavino::models {
+
+// The rows of the decoder. `tied`: the head reads the embedding.
+void add_text_tensors(graph::TensorTable& table, const checkpoint::TextConfig& config, bool tied);
+
+struct TextModel {
+    std::shared_ptr<ov::Model> model;
+    // Friendly names of the nodes that end each layer, then of the final norm: GenAI's draft models
+    // look them up.
+    std::vector<std::string> layer_outputs;
+};
+
+// Inputs input_ids i64 [B, S], attention_mask i64 [B, past + S], beam_idx i32 [B]; output logits f32
+// [B, S, vocab_size].
+TextModel build_text_model(const checkpoint::TextConfig& config, graph::Weights& weights, bool tied);
+
+}  // namespace deltavino::models

@@ -1,0 +1,199 @@
+#include "support/engine.hpp"
+
+#include <openvino/pass/manager.hpp>
+#include <openvino/pass/sdpa_to_paged_attention.hpp>
+#include <openvino/runtime/core.hpp>
+#include <openvino/runtime/properties.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+namespace deltavino::test {
+namespace {
+
+ov::Core& core() {
+    static ov::Core instance;
+    return instance;
+}
+
+template <typename T>
+ov::Tensor tensor_of(ov::element::Type type, const ov::Shape& shape, const std::vector<T>& values) {
+    ov::Tensor tensor(type, shape);
+    std::memcpy(tensor.data(), values.data(), values.size() * sizeof(T));
+    return tensor;
+}
+
+ov::Tensor matrix_of(const std::vector<Ids>& rows) {
+    Ids flat;
+    for (const Ids& row : rows) {
+        flat.insert(flat.end(), row.begin(), row.end());
+    }
+    return tensor_of(ov::element::i64, {rows.size(), rows.front().size()}, flat);
+}
+
+bool is_cache(const std::string& name) {
+    return name.find("_cache.") != std::string::npos || name.find("_state_table.") != std::string::npos;
+}
+
+}  // namespace
+
+std::shared_ptr<ov::Model> read_model(const std::filesystem::path& xml) {
+    return core().read_model(xml);
+}
+
+ov::CompiledModel compile_f32(const std::shared_ptr<ov::Model>& model) {
+    return core().compile_model(model, "CPU",
+                                {ov::hint::inference_precision(ov::element::f32), ov::hint::kv_cache_precision(ov::element::f32),
+                                 ov::hint::dynamic_quantization_group_size(0), ov::enable_mmap(true)});
+}
+
+std::map<std::string, std::size_t> runtime_counts(const ov::CompiledModel& compiled) {
+    std::map<std::string, std::size_t> counts;
+    for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
+        counts[node->get_rt_info().at("layerType").as<std::string>()] += 1;
+    }
+    return counts;
+}
+
+std::map<std::string, std::size_t> operation_counts(const ov::Model& model) {
+    std::map<std::string, std::size_t> counts;
+    for (const auto& node : model.get_ordered_ops()) {
+        counts[node->get_type_name()] += 1;
+    }
+    return counts;
+}
+
+StatefulEngine::StatefulEngine(const ov::CompiledModel& compiled) : request_(const_cast<ov::CompiledModel&>(compiled).create_infer_request()) {}
+
+void StatefulEngine::reset() {
+    request_.reset_state();
+    past_ = 0;
+}
+
+Logits StatefulEngine::step(const std::vector<Ids>& rows, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
+    const std::size_t length = rows.front().size();
+    past_ += length;
+    if (mask.empty()) {
+        mask.assign(rows.size(), Ids(past_, 1));
+    }
+    for (std::int32_t i = 0; beam.size() < rows.size(); ++i) {
+        beam.push_back(i);
+    }
+    request_.set_tensor("input_ids", matrix_of(rows));
+    request_.set_tensor("attention_mask", matrix_of(mask));
+    request_.set_tensor("beam_idx", tensor_of(ov::element::i32, {beam.size()}, beam));
+    request_.infer();
+    const ov::Tensor logits = request_.get_tensor("logits");
+    const std::size_t row_size = length * logits.get_shape().back();
+    if (logits.get_size() != rows.size() * row_size) {
+        throw std::runtime_error("unexpected shape of logits");
+    }
+    Logits result;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const float* begin = logits.data<float>() + i * row_size;
+        result.emplace_back(begin, begin + row_size);
+    }
+    return result;
+}
+
+PagedEngine::PagedEngine(const std::shared_ptr<ov::Model>& model, std::size_t sequences) : past_(sequences, 0) {
+    ov::pass::Manager manager;
+    manager.register_pass<ov::pass::SDPAToPagedAttention>();
+    manager.run_passes(model);
+    operations_ = operation_counts(*model);
+    for (const auto& parameter : model->get_parameters()) {
+        if (is_cache(parameter->get_friendly_name())) {
+            parameter->set_element_type(ov::element::f32);
+        }
+    }
+    model->validate_nodes_and_infer_types();
+    compiled_ = compile_f32(model);
+    request_ = compiled_.create_infer_request();
+    for (const auto& input : compiled_.inputs()) {
+        const std::string name = input.get_any_name();
+        if (!is_cache(name)) {
+            continue;
+        }
+        ov::Shape shape{sequences * kBlocksPerSequence};
+        for (std::size_t i = 1; i < input.get_partial_shape().size(); ++i) {
+            shape.push_back(static_cast<std::size_t>(input.get_partial_shape()[i].get_length()));
+        }
+        ov::Tensor table(input.get_element_type(), shape);
+        std::memset(table.data(), 0, table.get_byte_size());
+        request_.set_tensor(name, table);
+    }
+}
+
+void PagedEngine::set(const std::string& name, const std::vector<std::int32_t>& values) {
+    request_.set_tensor(name, tensor_of(ov::element::i32, {values.size()}, values));
+}
+
+Logits PagedEngine::step(const std::vector<Ids>& tokens) {
+    Ids flat;
+    Ids positions;
+    std::vector<std::int32_t> begins{0};
+    std::vector<std::int32_t> past;
+    std::vector<std::int32_t> blocks;
+    std::vector<std::int32_t> block_begins{0};
+    std::vector<std::int32_t> linear_blocks;
+    std::vector<std::int32_t> linear_begins{0};
+    std::size_t longest = 0;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        past.push_back(static_cast<std::int32_t>(past_[i]));
+        for (std::size_t t = 0; t < tokens[i].size(); ++t) {
+            flat.push_back(tokens[i][t]);
+            positions.push_back(static_cast<std::int64_t>(past_[i] + t));
+        }
+        begins.push_back(static_cast<std::int32_t>(flat.size()));
+        past_[i] += tokens[i].size();
+        longest = std::max(longest, past_[i]);
+        // Blocks in reverse order of sequences, so that a graph that ignores the table shows.
+        const auto first = static_cast<std::int32_t>((tokens.size() - 1 - i) * kBlocksPerSequence);
+        for (std::size_t b = 0; b < kBlocksPerSequence; ++b) {
+            blocks.push_back(first + static_cast<std::int32_t>(b));
+        }
+        block_begins.push_back(static_cast<std::int32_t>(blocks.size()));
+        linear_blocks.insert(linear_blocks.end(), {first, first});
+        linear_begins.push_back(static_cast<std::int32_t>(linear_blocks.size()));
+    }
+    request_.set_tensor("input_ids", tensor_of(ov::element::i64, {flat.size()}, flat));
+    request_.set_tensor("position_ids", tensor_of(ov::element::i64, {positions.size()}, positions));
+    ov::Tensor max_context(ov::element::i32, {});
+    *max_context.data<std::int32_t>() = static_cast<std::int32_t>(longest);
+    request_.set_tensor("max_context_len", max_context);
+    set("past_lens", past);
+    set("subsequence_begins", begins);
+    set("block_indices", blocks);
+    set("block_indices_begins", block_begins);
+    set("la.past_lens", past);
+    set("la.block_indices", linear_blocks);
+    set("la.block_indices_begins", linear_begins);
+    set("la.cache_interval", std::vector<std::int32_t>(tokens.size(), 0));
+    request_.infer();
+    const ov::Tensor logits = request_.get_output_tensor(0);
+    const std::size_t vocabulary = logits.get_shape().back();
+    Logits result;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        const float* begin = logits.data<float>() + static_cast<std::size_t>(begins[i]) * vocabulary;
+        result.emplace_back(begin, begin + tokens[i].size() * vocabulary);
+    }
+    return result;
+}
+
+double relative_error(const std::vector<float>& a, const std::vector<float>& b) {
+    if (a.size() != b.size() || a.empty()) {
+        return INFINITY;
+    }
+    double largest_difference = 0.0;
+    double largest = 0.0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        const double difference = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+        largest_difference = std::isfinite(difference) ? std::max(largest_difference, difference) : INFINITY;
+        largest = std::max(largest, std::abs(static_cast<double>(b[i])));
+    }
+    return largest_difference / largest;
+}
+
+}  // namespace deltavino::test

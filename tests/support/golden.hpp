@@ -1,0 +1,38 @@
+// Golden tensors: what transformers computed for the checkpoints under tests/golden.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace deltavino::test {
+
+struct GoldenTensor {
+    std::vector<std::uint64_t> shape;
+    std::vector<float> floats;             // of F32 tensors
+    std::vector<std::int64_t> integers;    // of I64 tensors
+
+    std::uint64_t dim(std::size_t i) const { return shape.at(i); }
+};
+
+using Golden = std::map<std::string, GoldenTensor>;
+
+std::filesystem::path golden_directory(const std::string& name);
+Golden read_golden(const std::filesystem::path& safetensors);
+
+// A directory below the system's temporary one, removed at the end.
+class TemporaryDirectory {
+public:
+    TemporaryDirectory();
+    ~TemporaryDirectory();
+    TemporaryDirectory(const TemporaryDirectory&) = delete;
+    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+    const std::filesystem::path& path() const { return path_; }
+
+private:
+    std::filesystem::path path_;
+};
+
+}  // namespace deltavino::test

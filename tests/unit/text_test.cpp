@@ -1,0 +1,32 @@
+#include "base/text.hpp"
+
+#include <gtest/gtest.h>
+
+namespace deltavino {
+namespace {
+
+TEST(HumanBytes, UsesDecimalUnits) {
+    EXPECT_EQ(human_bytes(0), "0 bytes");
+    EXPECT_EQ(human_bytes(999), "999 bytes");
+    EXPECT_EQ(human_bytes(1000), "1.0 kB");
+    EXPECT_EQ(human_bytes(1'746'942'000), "1.7 GB");
+    EXPECT_EQ(human_bytes(999'960'000), "1.0 GB");
+}
+
+TEST(EditDistance, CountsSingleEdits) {
+    EXPECT_EQ(edit_distance("", "abc"), 3u);
+    EXPECT_EQ(edit_distance("kitten", "sitting"), 3u);
+    EXPECT_EQ(edit_distance("same", "same"), 0u);
+}
+
+TEST(Closest, SuggestsOnlyLikelyTypos) {
+    EXPECT_EQ(closest("qwen3_6", {"qwen3_5", "qwen3_next"}), "qwen3_5");
+    EXPECT_EQ(closest("llama", {"qwen3_5", "qwen3_next"}), "");
+}
+
+TEST(FormatTable, AlignsNumbersRight) {
+    EXPECT_EQ(format_table({{"name", "n"}, {"a", "12"}, {"bcdef", "3"}}), "name   n\na      12\nbcdef   3\n");
+}
+
+}  // namespace
+}  // namespace deltavino

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Fails when a source file includes a layer above its own.
+
+The layers, lowest first: base; checkpoint and quant; graph; blocks; models; export. runtime and
+reference stand beside them: they see base (runtime also graph/names.hpp, reference also checkpoint),
+and nothing but apps and tests sees them.
+
+    check_includes.py [REPOSITORY]
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ALLOWED = {
+    "base": {"base"},
+    "checkpoint": {"base", "checkpoint"},
+    "quant": {"base", "quant"},
+    "graph": {"base", "checkpoint", "quant", "graph"},
+    "blocks": {"base", "checkpoint", "quant", "graph", "blocks"},
+    "models": {"base", "checkpoint", "quant", "graph", "blocks", "models"},
+    "export": {"base", "checkpoint", "quant", "graph", "blocks", "models", "export"},
+    "runtime": {"base", "runtime"},
+    "reference": {"base", "checkpoint", "reference"},
+}
+EXCEPTIONS = {("runtime", "graph/names.hpp")}
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
+
+
+def violations(root: Path) -> list[str]:
+    """Every include of src/ that its layer does not allow."""
+    found = []
+    files = sorted(p for p in (root / "src").rglob("*") if p.suffix in {".cpp", ".hpp"})
+    if not files:
+        found.append(f"no sources below {root / 'src'}")
+    for path in files:
+        layer = path.relative_to(root / "src").parts[0]
+        if layer not in ALLOWED:
+            found.append(f"{path.relative_to(root)}: '{layer}' is not a layer")
+            continue
+        for included in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            target = included.split("/")[0]
+            if target not in ALLOWED[layer] and (layer, included) not in EXCEPTIONS:
+                found.append(f"{path.relative_to(root)}: {layer} must not include '{included}'")
+    return found
+
+
+def main() -> int:
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent
+    found = violations(root)
+    print("\n".join(found) if found else "layers: every include points downwards")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
