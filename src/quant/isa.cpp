@@ -1,0 +1,35 @@
+// Run-time choice of the instruction set.
+// The compiler's cpu checks are the source of truth; they include the operating system's support.
+#include "quant/isa.hpp"
+
+namespace deltavino::quant {
+
+bool is_available(Isa isa) {
+    if (isa == Isa::Portable) {
+        return true;
+    }
+#if defined(__x86_64__)
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    if (isa == Isa::Avx2) {
+        return avx2;
+    }
+    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+    return false;
+#endif
+}
+
+Isa best_isa() {
+    static const Isa best = is_available(Isa::Avx512) ? Isa::Avx512
+                            : is_available(Isa::Avx2) ? Isa::Avx2
+                                                      : Isa::Portable;
+    return best;
+}
+
+std::string_view isa_name(Isa isa) {
+    constexpr std::array<std::string_view, 3> names = {"portable", "avx2", "avx512"};
+    return names[static_cast<std::size_t>(isa)];
+}
+
+}  // namespace deltavino::quant

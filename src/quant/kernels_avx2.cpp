@@ -1,0 +1,31 @@
+// The kernels for AVX2 with F16C.
+// The whole file after the standard headers is compiled for that target, so nothing here may run
+// before is_available(Isa::Avx2), and no inline function that other files share may be defined here.
+#include "quant/kernels.hpp"
+
+#if defined(__x86_64__)
+
+#include <cstring>
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
+#else
+#pragma GCC target("avx2,f16c")
+#endif
+
+#include "quant/lanes_avx2.hpp"
+
+#include "quant/kernel_entry.hpp"
+
+namespace deltavino::quant {
+
+const Kernels kAvx2Kernels = make_kernels<avx2::Lanes>();
+
+}  // namespace deltavino::quant
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#endif
