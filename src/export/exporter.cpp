@@ -51,14 +51,14 @@ graph::StoragePolicy storage_policy(const std::string& weight_format) {
     }
     const bool keep = weight_format.empty();
     const ov::element::Type wanted = keep ? ov::element::f32 : ov::element::Type(format->second);
-    return [keep, wanted](const graph::TensorRow& row, DType stored) -> graph::Storage {
-        if (row.role == Role::Convolution || row.role == Role::Vector) {
-            return {ov::element::f32, "small, always float32"};
+    return [keep, wanted](const graph::WeightRequest& request) -> graph::Storage {
+        if (request.role == Role::Convolution || request.role == Role::Vector) {
+            return {ov::element::f32, {}, "small, always float32"};
         }
         if (!keep) {
-            return {wanted, "--weight-format"};
+            return {wanted, {}, "--weight-format"};
         }
-        return {stored == DType::F32 ? ov::element::f32 : stored == DType::F16 ? ov::element::f16 : ov::element::bf16, "as stored"};
+        return {request.stored == DType::F32 ? ov::element::f32 : request.stored == DType::F16 ? ov::element::f16 : ov::element::bf16, {}, "as stored"};
     };
 }
 
@@ -132,11 +132,17 @@ void stream_artifacts(const std::vector<Artifact>& artifacts, const std::filesys
             continue;
         }
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
-            const auto offset = artifact.layout.streamed_offsets.find(job.constant.get());
-            if (offset == artifact.layout.streamed_offsets.end()) {
-                fail(ErrorKind::Internal, "weight '{}' is not reachable from the outputs of '{}'", job.name, artifact.name);
-            }
-            streamed.push_back({&job, &files.back(), offset->second});
+            const auto offset = [&](const std::shared_ptr<ov::op::v0::Constant>& constant) -> std::uint64_t {
+                if (constant == nullptr) {
+                    return 0;
+                }
+                const auto found = artifact.layout.streamed_offsets.find(constant.get());
+                if (found == artifact.layout.streamed_offsets.end()) {
+                    fail(ErrorKind::Internal, "weight '{}' is not reachable from the outputs of '{}'", job.name, artifact.name);
+                }
+                return found->second;
+            };
+            streamed.push_back({&job, &files.back(), offset(job.values), offset(job.zero_points), offset(job.scales), {}});
         }
     }
     stream_weights(streamed, {options.threads, options.allow_nonfinite}, progress);
@@ -153,7 +159,7 @@ void summarise(const std::vector<Artifact>& artifacts, ExportSummary& summary) {
         }
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
             const std::string role(graph::role_name(job.role));
-            const std::string storage = job.storage.type.get_type_name();
+            const std::string storage = job.storage.text();
             auto row = std::find_if(summary.rows.begin(), summary.rows.end(), [&](const ExportSummaryRow& r) { return r.role == role && r.storage == storage; });
             if (row == summary.rows.end()) {
                 summary.rows.push_back({role, 0, storage, 0, 0});
@@ -161,10 +167,11 @@ void summarise(const std::vector<Artifact>& artifacts, ExportSummary& summary) {
             }
             row->tensors += 1;
             for (const graph::RowSlice& slice : job.sources) {
-                row->bytes_read += slice.rows * job.columns * checkpoint::dtype_bits(slice.tensor->info.dtype) / 8;
+                const std::uint64_t bytes = slice.rows * job.columns * checkpoint::dtype_bits(slice.tensor->info.dtype) / 8;
+                row->bytes_read += bytes;
+                summary.bytes_read += bytes;
             }
-            row->bytes_written += job.constant->get_byte_size();
-            summary.bytes_read += row->bytes_read;
+            row->bytes_written += job.stored_bytes();
         }
     }
 }

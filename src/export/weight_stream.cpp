@@ -32,12 +32,17 @@ std::uint64_t row_bytes(const graph::WeightJob& job, DType dtype) {
     return checked_multiply(job.columns, checkpoint::dtype_bits(dtype)) / 8;
 }
 
+std::uint64_t task_bytes(const Task& task) {
+    return task.slice.rows * row_bytes(*task.weight->job, task.slice.tensor->info.dtype);
+}
+
 std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
     std::vector<Task> tasks;
     for (const StreamedWeight& weight : weights) {
         std::uint64_t row = 0;
         for (const graph::RowSlice& source : weight.job->sources) {
-            const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, kTaskBytes / std::max<std::uint64_t>(1, row_bytes(*weight.job, source.tensor->info.dtype)));
+            // An even number of rows, so that 4-bit zero points of a task start on a byte.
+            const std::uint64_t rows_at_once = std::max<std::uint64_t>(2, kTaskBytes / std::max<std::uint64_t>(1, row_bytes(*weight.job, source.tensor->info.dtype)) / 2 * 2);
             for (std::uint64_t done = 0; done < source.rows; done += rows_at_once) {
                 const std::uint64_t rows = std::min(rows_at_once, source.rows - done);
                 tasks.push_back({&weight, {source.tensor, source.first_row + done, rows}, row + done});
@@ -82,25 +87,35 @@ class Worker {
 public:
     explicit Worker(const StreamOptions& options) : options_(options) {}
 
-    // Returns the bytes read.
-    std::uint64_t run(const Task& task) {
+    // Returns the error of compression; nothing is lost by the plain types.
+    quant::BlockStatistics run(const Task& task) {
         const graph::WeightJob& job = *task.weight->job;
         const checkpoint::TensorInfo& info = task.slice.tensor->info;
         const std::uint64_t source_row = row_bytes(job, info.dtype);
         source_.resize(static_cast<std::size_t>(source_row * task.slice.rows));
         task.slice.tensor->file->read(info.offset + task.slice.first_row * source_row, source_);
-
-        const quant::SourceType from = float_type(info.dtype);
-        const quant::SourceType to = float_type(job.storage.type);
-        if (!options_.allow_nonfinite && any_nonfinite(source_, from)) {
+        if (!options_.allow_nonfinite && any_nonfinite(source_, float_type(info.dtype))) {
             fail(ErrorKind::Input, "cannot export tensor '{}' in '{}': it holds NaN or infinity (--allow-nonfinite exports it all the same)",
                  info.name, task.slice.tensor->file->path().string());
         }
+        if (job.storage.scheme) {
+            return compress(task);
+        }
+        store_plain(task);
+        return {};
+    }
+
+private:
+    void store_plain(const Task& task) {
+        const graph::WeightJob& job = *task.weight->job;
+        const checkpoint::TensorInfo& info = task.slice.tensor->info;
+        const quant::SourceType from = float_type(info.dtype);
+        const quant::SourceType to = float_type(job.storage.type);
         const std::uint64_t stored_row = checked_multiply(job.columns, quant::source_bytes(to));
-        const std::uint64_t position = task.weight->offset + task.first_row * stored_row;
+        const std::uint64_t position = task.weight->values_offset + task.first_row * stored_row;
         if (from == to) {
             task.weight->file->write(position, source_);
-            return source_.size();
+            return;
         }
         values_.resize(static_cast<std::size_t>(job.columns * task.slice.rows));
         quant::widen(from, source_, values_);
@@ -110,39 +125,65 @@ public:
                  info.name, task.slice.tensor->file->path().string(), job.storage.type.get_type_name());
         }
         task.weight->file->write(position, stored_);
-        return source_.size();
     }
 
-private:
+    quant::BlockStatistics compress(const Task& task) {
+        const graph::WeightJob& job = *task.weight->job;
+        const quant::Scheme& scheme = *job.storage.scheme;
+        const quant::StorageBytes before = quant::storage_bytes(scheme, task.first_row, job.columns);
+        const quant::StorageBytes bytes = quant::storage_bytes(scheme, task.slice.rows, job.columns);
+        stored_.resize(static_cast<std::size_t>(bytes.packed));
+        zero_points_.resize(static_cast<std::size_t>(bytes.zero_points));
+        scales_.resize(static_cast<std::size_t>(bytes.scales));
+        const quant::RowBlock block{source_.data(), float_type(task.slice.tensor->info.dtype), task.slice.rows, job.columns};
+        const quant::BlockStatistics statistics =
+            quant::quantize_rows(scheme, options_.search, block, task.weight->importance, {stored_, zero_points_, scales_});
+        OutputFile& file = *task.weight->file;
+        file.write(task.weight->values_offset + before.packed, stored_);
+        if (!zero_points_.empty()) {
+            file.write(task.weight->zero_points_offset + before.zero_points, zero_points_);
+        }
+        file.write(task.weight->scales_offset + before.scales, scales_);
+        return statistics;
+    }
+
     StreamOptions options_;
     std::vector<std::byte> source_;
     std::vector<float> values_;
     std::vector<std::byte> stored_;
+    std::vector<std::byte> zero_points_;
+    std::vector<std::byte> scales_;
 };
 
 }  // namespace
 
-void stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress) {
+std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress) {
     const std::vector<Task> tasks = make_tasks(weights);
     std::uint64_t total = 0;
     for (const Task& task : tasks) {
-        total += task.slice.rows * row_bytes(*task.weight->job, task.slice.tensor->info.dtype);
+        total += task_bytes(task);
     }
     std::atomic<std::size_t> next{0};
     std::atomic<std::uint64_t> done{0};
     std::atomic<bool> stop{false};
     std::atomic<unsigned> running{0};
     std::exception_ptr failure;
-    std::mutex failure_mutex;
+    std::vector<quant::BlockStatistics> statistics(weights.size());
+    std::mutex mutex;
 
     const auto work = [&] {
         try {
             Worker worker(options);
             for (std::size_t i = next++; i < tasks.size() && !stop; i = next++) {
-                done += worker.run(tasks[i]);
+                const quant::BlockStatistics block = worker.run(tasks[i]);
+                done += task_bytes(tasks[i]);
+                if (tasks[i].weight->job->storage.scheme) {
+                    const std::lock_guard lock(mutex);
+                    statistics[static_cast<std::size_t>(tasks[i].weight - weights.data())].merge(block);
+                }
             }
         } catch (...) {
-            const std::lock_guard lock(failure_mutex);
+            const std::lock_guard lock(mutex);
             failure = failure ? failure : std::current_exception();
             stop = true;
         }
@@ -171,6 +212,7 @@ void stream_weights(const std::vector<StreamedWeight>& weights, const StreamOpti
         fail(ErrorKind::Cancelled, "stopped");
     }
     progress.update("weights", total, total);
+    return statistics;
 }
 
 }  // namespace deltavino::exporter

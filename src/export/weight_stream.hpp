@@ -4,6 +4,7 @@
 
 #include "base/file.hpp"
 #include "graph/weights.hpp"
+#include "quant/quantize.hpp"
 
 #include <deltavino/progress.hpp>
 
@@ -12,20 +13,27 @@
 
 namespace deltavino::exporter {
 
-// One job and where its bytes go.
+// One job and where the bytes of its constants go.
 struct StreamedWeight {
     const graph::WeightJob* job = nullptr;
     OutputFile* file = nullptr;
-    std::uint64_t offset = 0;
+    std::uint64_t values_offset = 0;
+    std::uint64_t zero_points_offset = 0;
+    std::uint64_t scales_offset = 0;
+    // One factor per column that weighs the squared error of compression; empty: all alike.
+    std::vector<float> importance;
 };
 
 struct StreamOptions {
     unsigned threads = 0;  // 0: one per core
     bool allow_nonfinite = false;
+    quant::Search search = quant::Search::LeastError;
 };
 
 // Throws ErrorKind::Input for values that are not finite or do not fit the storage type (naming the
 // tensor), ErrorKind::Cancelled when the sink asks to stop.
-void stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress);
+//
+// Returns the error of compression of each weight, in the order of `weights`.
+std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress);
 
 }  // namespace deltavino::exporter

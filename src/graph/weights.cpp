@@ -1,3 +1,5 @@
+// Compressed weights use the chain that nncf writes, the only one whose consumers were all checked:
+// low-bit constant -> Convert f16 -> [Subtract zero point] -> Multiply scale -> [Reshape] -> Convert f32.
 #include "graph/weights.hpp"
 
 #include "base/checked.hpp"
@@ -5,22 +7,59 @@
 #include "base/file.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace deltavino::graph {
+namespace {
+
+ov::element::Type element_type(quant::Format format) {
+    switch (format) {
+        case quant::Format::U8: return ov::element::u8;
+        case quant::Format::I8: return ov::element::i8;
+        case quant::Format::U4: return ov::element::u4;
+        case quant::Format::I4: return ov::element::i4;
+        case quant::Format::NF4: return ov::element::nf4;
+        case quant::Format::MXFP4: return ov::element::f4e2m1;
+    }
+    fail(ErrorKind::Internal, "unknown weight format {}", static_cast<int>(format));
+}
+
+ov::element::Type scale_type(quant::Format format) {
+    return quant::traits(format).scale_type == quant::ScaleType::F8E8M0 ? ov::element::f8e8m0 : ov::element::f16;
+}
+
+Ints to_ints(const ov::Shape& shape) {
+    return {shape.begin(), shape.end()};
+}
+
+}  // namespace
+
+std::string Storage::text() const {
+    return scheme ? quant::scheme_text(*scheme) : type.get_type_name();
+}
+
+std::uint64_t WeightJob::stored_bytes() const {
+    std::uint64_t bytes = values->get_byte_size();
+    bytes += zero_points ? zero_points->get_byte_size() : 0;
+    return bytes + (scales ? scales->get_byte_size() : 0);
+}
 
 Weights::Weights(const checkpoint::Checkpoint& checkpoint, const TensorTable& table, StoragePolicy policy)
     : checkpoint_(checkpoint), table_(table), policy_(std::move(policy)) {
-    // No stored form is wider than float32, so one range serves as the stand-in bytes of every weight.
-    std::uint64_t largest = 1;
+    // No stored form is wider than float32 and no constant larger than all tensors together, so one
+    // range serves as the stand-in bytes of every weight. It takes address space only.
+    std::uint64_t values = 1;
     for (const TensorRow& row : table.rows()) {
-        largest = std::max(largest, checked_multiply(checked_product(row.shape), sizeof(float)));
+        values = checked_add(values, checked_product(row.shape));
     }
-    zero_range_ = reserve_zero_range(largest);
+    zero_range_ = reserve_zero_range(checked_multiply(values, sizeof(float)));
 }
 
-std::shared_ptr<ov::op::v0::Constant> Weights::placeholder(ov::element::Type type, const ov::Shape& shape) {
-    return std::make_shared<ov::op::v0::Constant>(type, shape, zero_range_.get(), zero_range_);
+std::shared_ptr<ov::op::v0::Constant> Weights::placeholder(ov::element::Type type, const ov::Shape& shape, const std::string& name) {
+    auto constant = std::make_shared<ov::op::v0::Constant>(type, shape, zero_range_.get(), zero_range_);
+    constant->set_friendly_name(name);
+    return constant;
 }
 
 Value Weights::matrix(const std::string& name) {
@@ -29,36 +68,93 @@ Value Weights::matrix(const std::string& name) {
 }
 
 Value Weights::matrix(const std::string& name, const ov::Shape& shape) {
+    const TensorRow& row = table_.require(name);
+    return assembled(name, row.role, shape, {Part{name, 0, checked_product(row.shape) / shape.back()}});
+}
+
+Value Weights::assembled(const std::string& name, Role role, const ov::Shape& shape, const std::vector<Part>& parts) {
     const auto made = made_.find(name);
     if (made != made_.end()) {
         return made->second;
     }
-    const TensorRow& row = table_.require(name);
-    const checkpoint::Tensor& tensor = checkpoint_.require(name);
     WeightJob job;
-    job.name = tensor.info.name;
-    job.role = row.role;
-    job.rows = row.shape.empty() ? 1 : row.shape.front();
-    job.columns = row.shape.empty() ? 1 : std::accumulate(row.shape.begin() + 1, row.shape.end(), std::uint64_t{1}, checked_multiply);
-    job.sources = {RowSlice{&tensor, 0, job.rows}};
-    job.storage = policy_(row, tensor.info.dtype);
-    job.constant = placeholder(job.storage.type, shape);
-    job.constant->set_friendly_name(tensor.info.name);
-
-    Value value = job.constant->output(0);
-    if (job.storage.type != ov::element::f32) {
-        job.constant->set_friendly_name(tensor.info.name + "/stored");
-        value = named(convert(value, ov::element::f32), tensor.info.name);
-        decompressions_.insert(value.get_node());
+    job.name = name;
+    job.role = role;
+    job.columns = shape.back();
+    for (const Part& part : parts) {
+        table_.require(part.name);
+        const checkpoint::Tensor& tensor = checkpoint_.require(part.name);
+        job.sources.push_back({&tensor, part.first_row, part.rows});
+        job.rows += part.rows;
+        if (parts.size() == 1) {
+            job.name = tensor.info.name;
+        }
     }
+    if (job.rows * job.columns != ov::shape_size(shape)) {
+        fail(ErrorKind::Internal, "weight '{}' has {} rows of {}, its shape says otherwise", name, job.rows, job.columns);
+    }
+    job.storage = policy_({name, role, job.rows, job.columns, job.sources.front().tensor->info.dtype});
+    const Value value = job.storage.scheme ? compressed(job, shape) : plain(job, shape);
     jobs_.push_back(std::move(job));
     made_.emplace(name, value);
     return value;
 }
 
+Value Weights::plain(WeightJob& job, const ov::Shape& shape) {
+    if (job.storage.type == ov::element::f32) {
+        job.values = placeholder(ov::element::f32, shape, job.name);
+        return job.values->output(0);
+    }
+    job.values = placeholder(job.storage.type, shape, job.name + "/stored");
+    const Value value = named(convert(job.values, ov::element::f32), job.name);
+    decompressions_.insert(value.get_node());
+    return value;
+}
+
+// shape [..., K]; per channel: values [..., K], scales [..., 1]; in groups: values [..., G, g], scales [..., G, 1].
+Value Weights::compressed(WeightJob& job, const ov::Shape& shape) {
+    const quant::Scheme& scheme = *job.storage.scheme;
+    const std::string unfit = quant::why_unfit(scheme, job.columns);
+    if (!unfit.empty()) {
+        fail(ErrorKind::Internal, "cannot store '{}' as {}: {}", job.name, quant::scheme_text(scheme), unfit);
+    }
+    const std::uint64_t groups = quant::groups_per_row(scheme, job.columns);
+    const bool splits_bytes = scheme.format == quant::Format::U4 && groups % 2 == 1 &&
+                              std::any_of(job.sources.begin(), job.sources.end() - 1, [](const RowSlice& slice) { return slice.rows % 2 == 1; });
+    if (splits_bytes) {
+        fail(ErrorKind::Unsupported, "cannot store '{}' as {}: its parts have an odd number of rows; a symmetric format works", job.name, quant::scheme_text(scheme));
+    }
+    ov::Shape stored = shape;
+    ov::Shape per_group = shape;
+    per_group.back() = 1;
+    if (scheme.group_size != 0) {
+        stored.back() = groups;
+        stored.push_back(scheme.group_size);
+        per_group.back() = groups;
+        per_group.push_back(1);
+    }
+    job.values = placeholder(element_type(scheme.format), stored, job.name);
+    Value value = convert(job.values, ov::element::f16);
+    if (quant::traits(scheme.format).zero_point) {
+        job.zero_points = placeholder(element_type(scheme.format), per_group, job.name + "/zero_point");
+        value = named(subtract(value, convert(job.zero_points, ov::element::f16)), job.name + "/zero_point/subtract");
+    }
+    job.scales = placeholder(scale_type(scheme.format), per_group, job.name + "/scale");
+    const Value scale = job.scales->get_element_type() == ov::element::f16 ? job.scales->output(0) : convert(job.scales, ov::element::f16);
+    value = named(multiply(value, scale), job.name + "/fq_weights_1");
+    if (scheme.group_size != 0) {
+        value = reshape_to(value, ints(to_ints(shape)));
+    }
+    return named(convert(value, ov::element::f32), job.name + "/fq_weights_1/convert");
+}
+
 std::vector<double> Weights::values(const std::string& name) const {
     table_.require(name);  // only what the table checked may be used
-    const std::vector<float> stored = checkpoint_.read_floats(checkpoint_.require(name));
+    const checkpoint::Tensor& tensor = checkpoint_.require(name);
+    const std::vector<float> stored = checkpoint_.read_floats(tensor);
+    if (!std::all_of(stored.begin(), stored.end(), [](float value) { return std::isfinite(value); })) {
+        fail(ErrorKind::Input, "cannot use tensor '{}' in '{}': it holds NaN or infinity", tensor.info.name, tensor.file->path().string());
+    }
     return {stored.begin(), stored.end()};
 }
 
@@ -73,8 +169,9 @@ std::string Weights::module_path(const std::string& name) const {
 std::unordered_set<const ov::Node*> Weights::streamed() const {
     std::unordered_set<const ov::Node*> nodes;
     for (const WeightJob& job : jobs_) {
-        nodes.insert(job.constant.get());
+        nodes.insert({job.values.get(), job.zero_points.get(), job.scales.get()});
     }
+    nodes.erase(nullptr);
     return nodes;
 }
 

@@ -5,11 +5,13 @@
 #include "checkpoint/checkpoint.hpp"
 #include "graph/ops.hpp"
 #include "graph/tensor_table.hpp"
+#include "quant/scheme.hpp"
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -25,12 +27,16 @@ struct RowSlice {
 
 // How a weight is kept in the file.
 struct Storage {
-    ov::element::Type type = ov::element::f32;  // f32, f16 or bf16
+    ov::element::Type type = ov::element::f32;  // f32, f16 or bf16, when there is no scheme
+    std::optional<quant::Scheme> scheme;        // compressed
     std::string reason;                         // for the report
+
+    // "bf16", "u4 in groups of 128"
+    std::string text() const;
 };
 
-// One weight to be streamed: the rows of `sources`, in order, converted to `storage`, become the bytes
-// of `constant`.
+// One weight to be streamed: the rows of `sources`, in order, seen as [rows, columns] and stored as
+// `storage` says, become the bytes of the constants.
 struct WeightJob {
     std::string name;
     Role role = Role::Vector;
@@ -38,11 +44,30 @@ struct WeightJob {
     std::uint64_t columns = 0;
     std::vector<RowSlice> sources;
     Storage storage;
-    std::shared_ptr<ov::op::v0::Constant> constant;
+    std::shared_ptr<ov::op::v0::Constant> values;
+    std::shared_ptr<ov::op::v0::Constant> zero_points;  // null without
+    std::shared_ptr<ov::op::v0::Constant> scales;       // null when not compressed
+
+    std::uint64_t stored_bytes() const;
 };
 
-// Chooses the storage of a weight from its row and the type it has in the checkpoint.
-using StoragePolicy = std::function<Storage(const TensorRow& row, checkpoint::DType stored)>;
+// What a storage policy decides from.
+struct WeightRequest {
+    std::string name;  // canonical
+    Role role = Role::Vector;
+    std::uint64_t rows = 0;
+    std::uint64_t columns = 0;
+    checkpoint::DType stored = checkpoint::DType::F32;  // the type in the checkpoint
+};
+
+using StoragePolicy = std::function<Storage(const WeightRequest& request)>;
+
+// Some rows of a tensor of the table, seen as [rows, columns].
+struct Part {
+    std::string name;  // canonical
+    std::uint64_t first_row = 0;
+    std::uint64_t rows = 0;
+};
 
 class Weights {
 public:
@@ -52,7 +77,10 @@ public:
     Value matrix(const std::string& name);
     // The same values under another shape, for example a convolution kernel.
     Value matrix(const std::string& name, const ov::Shape& shape);
-    // Values of a small tensor, for folding on the spot.
+    // A weight put together from rows of several tensors, for example a stack of experts [E, N, K]. The
+    // last dimension of `shape` is the number of columns. `name` is canonical and unique.
+    Value assembled(const std::string& name, Role role, const ov::Shape& shape, const std::vector<Part>& parts);
+    // Values of a small tensor, for folding on the spot. Throws ErrorKind::Input for NaN or infinity.
     std::vector<double> values(const std::string& name) const;
     // 'model.language_model.layers.0.mlp.up_proj': the module path as the checkpoint spells it.
     std::string module_path(const std::string& name) const;
@@ -63,7 +91,9 @@ public:
     const TensorTable& table() const { return table_; }
 
 private:
-    std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape);
+    std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape, const std::string& name);
+    Value plain(WeightJob& job, const ov::Shape& shape);
+    Value compressed(WeightJob& job, const ov::Shape& shape);
 
     const checkpoint::Checkpoint& checkpoint_;
     const TensorTable& table_;
