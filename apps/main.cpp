@@ -17,17 +17,33 @@ using namespace deltavino;
 constexpr const char* kFooter = R"(Examples:
   deltavino export --model ./Qwen3.5-0.8B ./qwen-ov --task text-generation-with-past
   deltavino export -m ./Qwen3.5-0.8B ./qwen-fp16 --task text-generation-with-past --weight-format fp16
+  deltavino export -m ./Qwen3.5-0.8B ./qwen-int4 --task text-generation-with-past --weight-format int4
   deltavino inspect ./Qwen3.5-0.8B
   deltavino inspect ./qwen-ov --json
 
 Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 70 a bug, 130 stopped.)";
+
+void add_compression(CLI::App& command, CompressionOptions& options) {
+    const char* group = "Compression";
+    command.add_option("--weight-format", options.weight_format, "fp32, fp16, bf16, int8, int4, nf4 or mxfp4; without it every tensor keeps its own type")->type_name("FORMAT")->group(group);
+    command.add_flag("--sym", options.sym, "int8, int4: symmetric, without zero points")->group(group);
+    command.add_option("--group-size", options.group_size, "4 bit: columns that share a scale; -1 is a whole row [128; mixtures of experts 64; mxfp4 32]")->type_name("N")->group(group);
+    command.add_option("--group-size-fallback", options.group_size_fallback,
+                       "When the group size does not divide a weight: error; ignore (leave it as it is); adjust (the largest smaller one from 32 up, else 8 bit) [adjust]")->type_name("RULE")->group(group);
+    command.add_option("--ratio", options.ratio, "Share of the 4-bit weights that stay 4 bit; the most sensitive others get the backup precision [1]")->type_name("X")->group(group);
+    command.add_option("--backup-precision", options.backup_precision, "For weights that are not 4 bit: none, int8_sym or int8_asym [embedding and head int8_sym, others int8_asym]")->type_name("TYPE")->group(group);
+    command.add_flag("--all-layers", options.all_layers, "4 bit for the embedding and the head too")->group(group);
+    command.add_option("--keep", options.keep, "Store weights whose name matches the glob as TYPE: stored, fp32, fp16, bf16, int8_sym, int8_asym, int4_sym, int4_asym; may be repeated")->type_name("GLOB=TYPE")->allow_extra_args(false)->group(group);
+    command.add_option("--scale-search", options.scale_search, "least-error: search scales and zero points for the least squared error; nncf: the bits that nncf writes")->capture_default_str()->type_name("WAY")->group(group);
+}
 
 void add_export(CLI::App& app, ExportOptions& options) {
     CLI::App* command = app.add_subcommand("export", "Write an OpenVINO model directory from a Hugging Face checkpoint directory");
     command->add_option("-m,--model", options.model, "Checkpoint directory: config.json, *.safetensors, tokenizer files")->required()->type_name("DIR");
     command->add_option("output", options.output, "Directory to write; it appears only when everything is done")->required()->type_name("DIR");
     command->add_option("--task", options.task, "What the model is for: auto or text-generation-with-past")->capture_default_str()->type_name("TASK");
-    command->add_option("--weight-format", options.weight_format, "fp32, fp16 or bf16; without it every tensor keeps its own type")->type_name("FORMAT");
+    add_compression(*command, options.compression);
+    command->add_option("--report", options.report, "Write what became of each tensor to this JSON file")->type_name("FILE");
     command->add_flag("--force", options.force, "Replace the output directory when it exists");
     command->add_flag("!--disable-convert-tokenizer", options.convert_tokenizer, "Do not write the tokenizer and detokenizer models");
     command->add_flag("--assume-tied-head", options.assume_tied_head, "Use the embedding as the head when config.json says untied but no head is there");

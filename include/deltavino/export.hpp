@@ -6,16 +6,32 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace deltavino {
 
+// How weights are stored. Names, meanings and defaults are those of optimum-cli; an empty optional or
+// string means that the user did not say.
+struct CompressionOptions {
+    std::string weight_format;              // fp32, fp16, bf16, int8, int4, nf4, mxfp4; empty keeps each tensor's own type
+    bool sym = false;                       // int8, int4: no zero points
+    std::optional<std::int64_t> group_size;  // columns that share a scale, -1: a whole row; 4-bit formats only
+    std::string group_size_fallback;        // error, ignore or adjust; empty is adjust
+    std::optional<double> ratio;            // share of the 4-bit candidates that get 4 bit, the others the backup
+    std::string backup_precision;           // none, int8_sym or int8_asym
+    bool all_layers = false;                // embedding and head in 4 bit too
+    std::vector<std::string> keep;          // PATTERN=TYPE, first match wins; PATTERN is a glob on tensor names
+    std::string scale_search = "least-error";  // or nncf: the bits that nncf would write
+};
+
 struct ExportOptions {
     std::filesystem::path model;         // the checkpoint directory
     std::filesystem::path output;        // the directory to write
     std::string task = "auto";           // auto or text-generation-with-past
-    std::string weight_format;           // fp32, fp16 or bf16; empty keeps each tensor's own type
+    CompressionOptions compression;
+    std::filesystem::path report;        // JSON file with one entry per tensor; empty: none
     bool force = false;                  // replace `output` when it exists
     bool convert_tokenizer = true;       // write the tokenizer and detokenizer models
     bool assume_tied_head = false;       // use the embedding when config.json says untied and there is no head
@@ -29,12 +45,29 @@ struct ExportSummaryRow {
     std::string storage;
     std::uint64_t bytes_read = 0;
     std::uint64_t bytes_written = 0;
+    double relative_error = 0.0;
+};
+
+// What became of one weight.
+struct TensorReport {
+    std::string model;  // the file without extension, for example "openvino_model"
+    std::string name;
+    std::string role;
+    std::string storage;  // "u4 in groups of 128"
+    std::string reason;
+    std::uint64_t rows = 0;
+    std::uint64_t columns = 0;
+    std::uint64_t bytes_read = 0;
+    std::uint64_t bytes_written = 0;
+    double relative_error = 0.0;  // root of the mean squared error over that of the weight; 0 when nothing is lost
 };
 
 struct ExportSummary {
     std::string model_type;
     std::string task;
     std::vector<ExportSummaryRow> rows;
+    std::vector<TensorReport> tensors;
+    std::vector<std::string> recipe;  // what is stored how, and why: one sentence each
     std::uint64_t bytes_read = 0;
     std::uint64_t bytes_written = 0;
     double seconds = 0.0;

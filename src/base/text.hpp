@@ -17,6 +17,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 // The candidate nearest to `wanted`, or empty when none is near enough to be a likely typo.
 std::string closest(std::string_view wanted, const std::vector<std::string>& candidates);
 
+// Whether `text` matches a pattern in which * stands for any characters and ? for any one.
+bool glob_matches(std::string_view pattern, std::string_view text);
+
 // Columns padded to their widest cell; the first row is the heading. Numbers (cells that start with
 // a digit) are aligned to the right.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);

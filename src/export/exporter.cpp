@@ -9,6 +9,7 @@
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "export/ir_writer.hpp"
+#include "export/recipe.hpp"
 #include "export/side_files.hpp"
 #include "export/tokenizer_ir.hpp"
 #include "export/weight_stream.hpp"
@@ -20,8 +21,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
+#include <map>
 #include <memory>
 
 namespace deltavino {
@@ -30,7 +31,6 @@ namespace {
 using namespace exporter;
 using checkpoint::Checkpoint;
 using checkpoint::DType;
-using graph::Role;
 using graph::Weights;
 
 // One model file of the output directory.
@@ -42,49 +42,81 @@ struct Artifact {
     IrLayout layout;
 };
 
-// A weight keeps its own type unless the user asked for another; what is small and delicate stays float32.
-graph::StoragePolicy storage_policy(const std::string& weight_format) {
-    static const std::array kFormats{std::pair{"fp32", ov::element::f32}, std::pair{"fp16", ov::element::f16}, std::pair{"bf16", ov::element::bf16}};
-    const auto format = std::find_if(kFormats.begin(), kFormats.end(), [&](const auto& f) { return weight_format == f.first; });
-    if (!weight_format.empty() && format == kFormats.end()) {
-        fail(ErrorKind::Usage, "unknown --weight-format '{}', expected fp32, fp16 or bf16", weight_format);
-    }
-    const bool keep = weight_format.empty();
-    const ov::element::Type wanted = keep ? ov::element::f32 : ov::element::Type(format->second);
-    return [keep, wanted](const graph::WeightRequest& request) -> graph::Storage {
-        if (request.role == Role::Convolution || request.role == Role::Vector) {
-            return {ov::element::f32, {}, "small, always float32"};
-        }
-        if (!keep) {
-            return {wanted, {}, "--weight-format"};
-        }
-        return {request.stored == DType::F32 ? ov::element::f32 : request.stored == DType::F16 ? ov::element::f16 : ov::element::bf16, {}, "as stored"};
-    };
-}
-
-RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_outputs, const ExportOptions& options) {
+RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_outputs, const Recipe& recipe) {
     nlohmann::ordered_json layers = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < layer_outputs.size(); ++i) {
         layers[std::to_string(i)] = {{"producer", layer_outputs[i]}, {"output_index", 0}};
     }
-    return {
+    RuntimeInfo info{
         {"deltavino/version", version()},
-        {"deltavino/weight_format", options.weight_format.empty() ? "as stored" : options.weight_format},
-        // Without the factor, float16 plugins can overflow; without the cache type they may take 8 bit.
+        {"deltavino/weight_format", recipe.format_name()},
+        // Without the factor, float16 plugins can overflow.
         {"runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0"},
-        {"runtime_options/KV_CACHE_PRECISION", "f16"},
         {"hidden_states_decoder_layers", nlohmann::ordered_json{{"layers", layers}}.dump()},
     };
+    if (!recipe.compresses()) {
+        // Whoever keeps the weights whole does not expect an 8-bit cache.
+        info.insert(info.begin() + 3, {"runtime_options/KV_CACHE_PRECISION", "f16"});
+    }
+    return info;
 }
 
-Artifact make_text_artifact(const Checkpoint& checkpoint, const models::Plan& plan, const ExportOptions& options) {
+Artifact make_text_artifact(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) {
     Artifact artifact;
     artifact.name = graph::names::kTextModel;
-    artifact.weights = std::make_unique<Weights>(checkpoint, plan.table, storage_policy(options.weight_format));
+    artifact.weights = std::make_unique<Weights>(checkpoint, plan.table, recipe.policy(ModelPart::Language));
     models::TextModel text = models::build_text_model(plan.config.text, *artifact.weights, plan.tied_head);
     artifact.model = std::move(text.model);
-    artifact.runtime_info = language_runtime_info(text.layer_outputs, options);
+    artifact.runtime_info = language_runtime_info(text.layer_outputs, recipe);
     return artifact;
+}
+
+// Relative error of a weight in 4 bit, from rows spread over all of it.
+double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, quant::Search search) {
+    constexpr std::uint64_t kRows = 64;
+    quant::BlockStatistics total;
+    for (const graph::RowSlice& slice : job.sources) {
+        const checkpoint::TensorInfo& info = slice.tensor->info;
+        const std::uint64_t row_bytes = job.columns * checkpoint::dtype_bits(info.dtype) / 8;
+        const std::uint64_t rows = std::min(slice.rows, std::max<std::uint64_t>(2, kRows / job.sources.size())) / 2 * 2;
+        if (rows == 0) {
+            continue;
+        }
+        std::vector<std::byte> source(static_cast<std::size_t>(rows * row_bytes));
+        for (std::uint64_t i = 0; i < rows; ++i) {
+            const std::uint64_t row = slice.first_row + i * slice.rows / rows;
+            slice.tensor->file->read(info.offset + row * row_bytes, std::span(source).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes)));
+        }
+        const quant::StorageBytes bytes = quant::storage_bytes(scheme, rows, job.columns);
+        std::vector<std::byte> packed(static_cast<std::size_t>(bytes.packed));
+        std::vector<std::byte> zero_points(static_cast<std::size_t>(bytes.zero_points));
+        std::vector<std::byte> scales(static_cast<std::size_t>(bytes.scales));
+        const quant::SourceType type = info.dtype == DType::F32 ? quant::SourceType::F32 : info.dtype == DType::F16 ? quant::SourceType::F16 : quant::SourceType::BF16;
+        total.merge(quant::quantize_rows(scheme, search, {source.data(), type, rows, job.columns}, {}, {packed, zero_points, scales}));
+    }
+    return total.relative_error();
+}
+
+// --ratio below 1: builds the graph once to see the weights, and measures what 4 bit would do to each.
+void measure_sensitivities(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) {
+    std::map<std::string, graph::WeightRequest> candidates;
+    Weights weights(checkpoint, plan.table, [&](const graph::WeightRequest& request) -> graph::Storage {
+        if (recipe.is_ratio_candidate(request)) {
+            candidates.emplace(request.name, request);
+        }
+        return {};
+    });
+    models::build_text_model(plan.config.text, weights, plan.tied_head);
+    std::map<std::string, double> errors;
+    std::map<std::string, std::uint64_t> sizes;
+    for (const graph::WeightJob& job : weights.jobs()) {
+        const auto candidate = candidates.find(job.canonical_name);
+        if (candidate != candidates.end()) {
+            errors[job.canonical_name] = sampled_error(job, recipe.candidate_scheme(candidate->second), recipe.search());
+            sizes[job.canonical_name] = job.rows * job.columns;
+        }
+    }
+    recipe.set_sensitivities(errors, sizes);
 }
 
 void add_tokenizer_artifacts(const std::filesystem::path& checkpoint, std::vector<Artifact>& artifacts) {
@@ -122,7 +154,8 @@ OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path&
     return bin;
 }
 
-void stream_artifacts(const std::vector<Artifact>& artifacts, const std::filesystem::path& directory, const ExportOptions& options, ProgressSink& progress) {
+std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts, const std::filesystem::path& directory, const ExportOptions& options,
+                                                     const Recipe& recipe, ProgressSink& progress) {
     std::vector<OutputFile> files;
     files.reserve(artifacts.size());
     std::vector<StreamedWeight> streamed;
@@ -145,42 +178,69 @@ void stream_artifacts(const std::vector<Artifact>& artifacts, const std::filesys
             streamed.push_back({&job, &files.back(), offset(job.values), offset(job.zero_points), offset(job.scales), {}});
         }
     }
-    stream_weights(streamed, {options.threads, options.allow_nonfinite}, progress);
+    std::vector<quant::BlockStatistics> statistics = stream_weights(streamed, {options.threads, options.allow_nonfinite, recipe.search()}, progress);
     for (OutputFile& file : files) {
         file.close();
     }
+    return statistics;
 }
 
-void summarise(const std::vector<Artifact>& artifacts, ExportSummary& summary) {
+// One entry per weight, in the order in which stream_artifacts streamed them.
+std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts, const std::vector<quant::BlockStatistics>& statistics) {
+    std::vector<TensorReport> reports;
     for (const Artifact& artifact : artifacts) {
-        summary.bytes_written += artifact.layout.bin_bytes + artifact.layout.xml.size();
         if (artifact.weights == nullptr) {
             continue;
         }
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
-            const std::string role(graph::role_name(job.role));
-            const std::string storage = job.storage.text();
-            auto row = std::find_if(summary.rows.begin(), summary.rows.end(), [&](const ExportSummaryRow& r) { return r.role == role && r.storage == storage; });
-            if (row == summary.rows.end()) {
-                summary.rows.push_back({role, 0, storage, 0, 0});
-                row = std::prev(summary.rows.end());
-            }
-            row->tensors += 1;
+            TensorReport report{artifact.name, job.name, std::string(graph::role_name(job.role)), job.storage.text(), job.storage.reason, job.rows, job.columns, 0, job.stored_bytes(), 0.0};
             for (const graph::RowSlice& slice : job.sources) {
-                const std::uint64_t bytes = slice.rows * job.columns * checkpoint::dtype_bits(slice.tensor->info.dtype) / 8;
-                row->bytes_read += bytes;
-                summary.bytes_read += bytes;
+                report.bytes_read += slice.rows * job.columns * checkpoint::dtype_bits(slice.tensor->info.dtype) / 8;
             }
-            row->bytes_written += job.stored_bytes();
+            report.relative_error = job.storage.scheme ? statistics[reports.size()].relative_error() : 0.0;
+            reports.push_back(std::move(report));
         }
     }
+    return reports;
+}
+
+// Weights of one role and storage in one row; the error of a row is weighed by elements.
+std::vector<ExportSummaryRow> summarise(const std::vector<TensorReport>& tensors) {
+    std::vector<ExportSummaryRow> rows;
+    std::vector<double> elements;
+    for (const TensorReport& tensor : tensors) {
+        auto row = std::find_if(rows.begin(), rows.end(), [&](const ExportSummaryRow& r) { return r.role == tensor.role && r.storage == tensor.storage; });
+        if (row == rows.end()) {
+            rows.push_back({tensor.role, 0, tensor.storage, 0, 0, 0.0});
+            elements.push_back(0.0);
+            row = std::prev(rows.end());
+        }
+        const auto size = static_cast<double>(tensor.rows) * static_cast<double>(tensor.columns);
+        double& weight = elements[static_cast<std::size_t>(row - rows.begin())];
+        row->relative_error = (row->relative_error * weight + tensor.relative_error * size) / (weight + size);
+        weight += size;
+        row->tensors += 1;
+        row->bytes_read += tensor.bytes_read;
+        row->bytes_written += tensor.bytes_written;
+    }
+    return rows;
+}
+
+void write_report(const std::filesystem::path& path, const ExportSummary& summary) {
+    nlohmann::ordered_json json{{"deltavino", version()}, {"model_type", summary.model_type}, {"task", summary.task}, {"recipe", summary.recipe},
+                                {"bytes_read", summary.bytes_read}, {"bytes_written", summary.bytes_written}, {"tensors", nlohmann::ordered_json::array()}};
+    for (const TensorReport& tensor : summary.tensors) {
+        json["tensors"].push_back({{"model", tensor.model}, {"name", tensor.name}, {"role", tensor.role}, {"shape", {tensor.rows, tensor.columns}}, {"stored_as", tensor.storage},
+                                   {"reason", tensor.reason}, {"bytes_read", tensor.bytes_read}, {"bytes_written", tensor.bytes_written}, {"relative_error", tensor.relative_error}});
+    }
+    write_text_file(path, json.dump(1) + "\n");
 }
 
 }  // namespace
 
 ExportSummary export_model(const ExportOptions& options, ProgressSink& progress) {
     const auto start = std::chrono::steady_clock::now();
-    storage_policy(options.weight_format);  // a wrong option shows before any file is read
+    Recipe recipe(options.compression);  // a wrong option shows before any file is read
     const Checkpoint checkpoint(options.model);
     const models::Plan plan = models::make_plan(checkpoint, options.task, options.assume_tied_head);
     for (const std::string& note : plan.notes) {
@@ -190,9 +250,17 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
         progress.note(fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
     }
 
+    recipe.set_architecture(plan.config.text.moe.has_value(), plan.tied_head);
     StagedDirectory directory(options.output, options.force);
+    if (recipe.needs_sensitivities()) {
+        measure_sensitivities(checkpoint, plan, recipe);
+    }
     std::vector<Artifact> artifacts;
-    artifacts.push_back(make_text_artifact(checkpoint, plan, options));
+    artifacts.push_back(make_text_artifact(checkpoint, plan, recipe));
+    recipe.check_all_used();
+    for (const std::string& fallback : recipe.fallbacks()) {
+        progress.note(fallback);
+    }
     if (options.convert_tokenizer) {
         add_tokenizer_artifacts(options.model, artifacts);
     }
@@ -200,14 +268,27 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     require_space(artifacts, options.output);
     copy_side_files(options.model, directory.path(), false);
     write_text_file(directory.path() / "config.json", text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
-    stream_artifacts(artifacts, directory.path(), options, progress);
+    const std::vector<quant::BlockStatistics> statistics = stream_artifacts(artifacts, directory.path(), options, recipe, progress);
+
+    ExportSummary summary;
+    summary.model_type = plan.config.text.model_type;
+    summary.task = models::task_name(plan.task);
+    summary.recipe = recipe.description();
+    summary.tensors = report_tensors(artifacts, statistics);
+    summary.rows = summarise(summary.tensors);
+    for (const Artifact& artifact : artifacts) {
+        summary.bytes_written += artifact.layout.bin_bytes + artifact.layout.xml.size();
+    }
+    for (const TensorReport& tensor : summary.tensors) {
+        summary.bytes_read += tensor.bytes_read;
+    }
+    if (!options.report.empty()) {
+        write_report(options.report, summary);
+    }
     if (progress.cancelled()) {
         fail(ErrorKind::Cancelled, "stopped");
     }
     directory.commit();
-
-    ExportSummary summary{plan.config.text.model_type, models::task_name(plan.task), {}, 0, 0, 0.0};
-    summarise(artifacts, summary);
     summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return summary;
 }

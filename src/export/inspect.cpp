@@ -214,10 +214,15 @@ Inspection inspect_exported(const fs::path& path) {
             json["models"][name] = Json::object();  // needs the tokenizers extension to be read
             continue;
         }
+        std::error_code error;
+        if (!fs::exists(fs::path(file).replace_extension(".bin"), error)) {
+            json["models"][name] = nullptr;  // named below among the missing files
+            continue;
+        }
         try {
             json["models"][name] = model_json(*core.read_model(file));
-        } catch (const std::exception& error) {
-            fail(ErrorKind::Input, "cannot read '{}': {}", file.string(), error.what());
+        } catch (const std::exception& failure) {
+            fail(ErrorKind::Input, "cannot read '{}': {}", file.string(), failure.what());
         }
         const Json& model = json["models"][name];
         text += fmt::format("\n{}\n", name);

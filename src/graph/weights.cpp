@@ -79,6 +79,7 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
     }
     WeightJob job;
     job.name = name;
+    job.canonical_name = name;
     job.role = role;
     job.columns = shape.back();
     for (const Part& part : parts) {

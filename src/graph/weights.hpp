@@ -38,7 +38,8 @@ struct Storage {
 // One weight to be streamed: the rows of `sources`, in order, seen as [rows, columns] and stored as
 // `storage` says, become the bytes of the constants.
 struct WeightJob {
-    std::string name;
+    std::string name;            // as the checkpoint spells it, when it is one tensor
+    std::string canonical_name;
     Role role = Role::Vector;
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;

@@ -24,6 +24,16 @@ TEST(Closest, SuggestsOnlyLikelyTypos) {
     EXPECT_EQ(closest("llama", {"qwen3_5", "qwen3_next"}), "");
 }
 
+TEST(GlobMatches, StarAndQuestionMark) {
+    EXPECT_TRUE(glob_matches("*", ""));
+    EXPECT_TRUE(glob_matches("model.layers.*.mlp.*", "model.layers.3.mlp.up_proj.weight"));
+    EXPECT_TRUE(glob_matches("a?c", "abc"));
+    EXPECT_TRUE(glob_matches("*b*b", "abbb"));
+    EXPECT_FALSE(glob_matches("a?c", "ac"));
+    EXPECT_FALSE(glob_matches("*.weight", "weight.x"));
+    EXPECT_FALSE(glob_matches("", "x"));
+}
+
 TEST(FormatTable, AlignsNumbersRight) {
     EXPECT_EQ(format_table({{"name", "n"}, {"a", "12"}, {"bcdef", "3"}}), "name   n\na      12\nbcdef   3\n");
 }

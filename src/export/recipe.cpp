@@ -1,0 +1,355 @@
+#include "export/recipe.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+namespace deltavino::exporter {
+namespace {
+
+using checkpoint::DType;
+using graph::Role;
+using graph::Storage;
+using graph::WeightRequest;
+using quant::Format;
+using quant::Scheme;
+
+enum class Family { AsStored, Float, Int8, FourBit };
+
+struct FormatRow {
+    std::string_view name;
+    Family family;
+    ov::element::Type type;           // Float
+    std::optional<Format> format;     // nf4, mxfp4
+};
+
+const std::array kFormats{
+    FormatRow{"", Family::AsStored, ov::element::f32, {}},    FormatRow{"fp32", Family::Float, ov::element::f32, {}},
+    FormatRow{"fp16", Family::Float, ov::element::f16, {}},   FormatRow{"bf16", Family::Float, ov::element::bf16, {}},
+    FormatRow{"int8", Family::Int8, ov::element::f32, {}},    FormatRow{"int4", Family::FourBit, ov::element::f32, {}},
+    FormatRow{"nf4", Family::FourBit, ov::element::f32, Format::NF4}, FormatRow{"mxfp4", Family::FourBit, ov::element::f32, Format::MXFP4},
+};
+
+struct Keep {
+    std::string pattern;
+    std::string type;
+    bool used = false;
+};
+
+const std::vector<std::string> kKeepTypes{"stored", "fp32", "fp16", "bf16", "int8_sym", "int8_asym", "int4_sym", "int4_asym"};
+
+ov::element::Type stored_type(DType dtype) {
+    return dtype == DType::F32 ? ov::element::f32 : dtype == DType::F16 ? ov::element::f16 : ov::element::bf16;
+}
+
+Storage as_stored(const WeightRequest& request, std::string reason) {
+    return {stored_type(request.stored), {}, std::move(reason)};
+}
+
+Storage compressed(Format format, std::uint64_t group_size, std::string reason) {
+    return {ov::element::f32, Scheme{format, group_size}, std::move(reason)};
+}
+
+bool is_always_float32(Role role) {
+    return role == Role::Vector || role == Role::Convolution;
+}
+
+// Few bytes, large effect.
+bool is_delicate(Role role) {
+    return role == Role::DecayProjection || role == Role::Router || role == Role::SharedExpertGate || role == Role::VisionTable;
+}
+
+bool is_embedding_or_head(Role role) {
+    return role == Role::Embedding || role == Role::Head;
+}
+
+// The largest power of two from 32 up that divides the columns and does not exceed the wanted group; 0: none.
+std::uint64_t adjusted_group(std::uint64_t columns, std::uint64_t wanted) {
+    for (std::uint64_t group = wanted; group >= 32; group /= 2) {
+        if (columns % group == 0) {
+            return group;
+        }
+    }
+    return 0;
+}
+
+}  // namespace
+
+struct Recipe::State {
+    CompressionOptions options;
+    const FormatRow* format = nullptr;
+    std::vector<Keep> keep;
+    bool mixture_of_experts = false;
+    bool tied_head = false;
+    std::set<std::string> demoted;  // by --ratio
+    std::vector<std::string> fallbacks;
+    std::vector<std::string> group_errors;
+
+    Format four_bit() const { return format->format.value_or(options.sym ? Format::I4 : Format::U4); }
+    std::uint64_t group_size() const {
+        if (format->format == Format::MXFP4) {
+            return 32;
+        }
+        const std::int64_t wanted = options.group_size.value_or(mixture_of_experts ? 64 : 128);
+        return wanted == -1 ? 0 : static_cast<std::uint64_t>(wanted);
+    }
+
+    Storage backup(const WeightRequest& request, const std::string& reason, bool prefer_symmetric) const {
+        if (options.backup_precision == "none") {
+            return as_stored(request, reason + ", --backup-precision none");
+        }
+        const bool symmetric = options.backup_precision == "int8_sym" || (options.backup_precision.empty() && prefer_symmetric);
+        return fit(request, compressed(symmetric ? Format::I8 : Format::U8, 0, reason));
+    }
+
+    // Leaves a weight alone that its storage does not fit, for example one with a single column.
+    static Storage fit(const WeightRequest& request, Storage storage) {
+        const std::string unfit = quant::why_unfit(*storage.scheme, request.columns);
+        return unfit.empty() ? storage : as_stored(request, unfit);
+    }
+
+    Storage four_bit_storage(const WeightRequest& request, const std::string& reason) {
+        Scheme scheme{four_bit(), group_size()};
+        const std::string unfit = quant::why_unfit(scheme, request.columns);
+        if (unfit.empty()) {
+            return compressed(scheme.format, scheme.group_size, reason);
+        }
+        const std::string& fallback = options.group_size_fallback;
+        if (fallback == "error") {
+            group_errors.push_back(fmt::format("'{}': {}", request.name, unfit));
+            return as_stored(request, unfit);
+        }
+        Storage storage = as_stored(request, unfit);
+        if (fallback != "ignore") {
+            const std::uint64_t group = scheme.format == Format::MXFP4 ? 0 : adjusted_group(request.columns, scheme.group_size);
+            storage = group > 0 ? compressed(scheme.format, group, unfit) : backup(request, unfit, true);
+        }
+        fallbacks.push_back(fmt::format("'{}' is stored as {}: {}", request.name, storage.text(), unfit));
+        return storage;
+    }
+
+    std::optional<Storage> kept(const WeightRequest& request) {
+        for (Keep& rule : keep) {
+            if (!glob_matches(rule.pattern, request.name)) {
+                continue;
+            }
+            rule.used = true;
+            const std::string reason = "--keep " + rule.pattern;
+            if (rule.type == "stored") {
+                return as_stored(request, reason);
+            }
+            const auto row = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) { return f.family == Family::Float && f.name == rule.type; });
+            if (row != kFormats.end()) {
+                return Storage{row->type, {}, reason};
+            }
+            if (rule.type.starts_with("int8")) {
+                return fit(request, compressed(rule.type == "int8_sym" ? Format::I8 : Format::U8, 0, reason));
+            }
+            const std::uint64_t group = std::max<std::uint64_t>(adjusted_group(request.columns, std::max<std::uint64_t>(group_size(), 32)), 0);
+            return fit(request, compressed(rule.type == "int4_sym" ? Format::I4 : Format::U4, group, reason));
+        }
+        return std::nullopt;
+    }
+
+    Storage other_part(const WeightRequest& request) const {
+        if (format->family == Family::Float) {
+            return {format->type, {}, "--weight-format"};
+        }
+        if (format->family == Family::AsStored || is_delicate(request.role)) {
+            return as_stored(request, "as stored");
+        }
+        return fit(request, compressed(Format::I8, 0, "parts beside the language model are 8 bit"));
+    }
+
+    Storage language_part(const WeightRequest& request) {
+        switch (format->family) {
+            case Family::AsStored: return as_stored(request, "as stored");
+            case Family::Float: return {format->type, {}, "--weight-format"};
+            case Family::Int8: break;
+            case Family::FourBit: break;
+        }
+        if (is_delicate(request.role)) {
+            return as_stored(request, "few bytes, errors compound: not compressed");
+        }
+        if (format->family == Family::Int8) {
+            // A tied head feeds a Gather and a MatMul: zero points would be widened at every inference.
+            const bool symmetric = options.sym || (is_embedding_or_head(request.role) && tied_head);
+            return fit(request, compressed(symmetric ? Format::I8 : Format::U8, 0, "--weight-format int8"));
+        }
+        // The plugin widens nf4 and mxfp4 embeddings to float32 when it loads the model.
+        const bool four_bit_table = options.all_layers && (request.role == Role::Head || !format->format) && !(tied_head && format->format);
+        if (is_embedding_or_head(request.role) && !four_bit_table) {
+            return backup(request, "every token passes it: 8 bit", true);
+        }
+        if (demoted.contains(request.name)) {
+            return backup(request, "--ratio: among the most sensitive", false);
+        }
+        return four_bit_storage(request, "bulk of the model");
+    }
+};
+
+Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<State>()) {
+    State& state = *state_;
+    state.options = options;
+    const auto format = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) { return f.name == options.weight_format; });
+    if (format == kFormats.end()) {
+        fail(ErrorKind::Usage, "unknown --weight-format '{}', expected fp32, fp16, bf16, int8, int4, nf4 or mxfp4", options.weight_format);
+    }
+    state.format = &*format;
+    Problems problems;
+    const bool four_bit = format->family == Family::FourBit;
+    const std::string name = options.weight_format.empty() ? "no --weight-format" : "--weight-format " + options.weight_format;
+    if (options.sym && (!(four_bit || format->family == Family::Int8) || format->format)) {
+        problems.add(fmt::format("--sym is for int8 and int4, which have zero points to leave out; it does not go with {}", name));
+    }
+    const std::array<std::pair<const char*, bool>, 5> four_bit_only{{{"--group-size", options.group_size.has_value()},
+                                                                     {"--group-size-fallback", !options.group_size_fallback.empty()},
+                                                                     {"--ratio", options.ratio.has_value()},
+                                                                     {"--backup-precision", !options.backup_precision.empty()},
+                                                                     {"--all-layers", options.all_layers}}};
+    for (const auto& [option, given] : four_bit_only) {
+        if (given && !four_bit) {
+            problems.add(fmt::format("{} is for int4, nf4 and mxfp4; it does not go with {}", option, name));
+        }
+    }
+    if (options.group_size) {
+        const std::int64_t group = *options.group_size;
+        const bool power = group >= 16 && (group & (group - 1)) == 0;
+        if (group != -1 && !power) {
+            problems.add(fmt::format("--group-size {} is not -1 (a whole row) or a power of two of at least 16", group));
+        } else if (format->format == Format::MXFP4 && group != 32) {
+            problems.add("--group-size must be 32 for mxfp4: the format has no other");
+        }
+    }
+    if (!options.group_size_fallback.empty() && options.group_size_fallback != "error" && options.group_size_fallback != "ignore" && options.group_size_fallback != "adjust") {
+        problems.add(fmt::format("--group-size-fallback is '{}', expected error, ignore or adjust", options.group_size_fallback));
+    }
+    if (options.ratio && !(*options.ratio >= 0.0 && *options.ratio <= 1.0)) {
+        problems.add(fmt::format("--ratio is {}, expected 0 to 1", *options.ratio));
+    }
+    if (!options.backup_precision.empty() && options.backup_precision != "none" && options.backup_precision != "int8_sym" && options.backup_precision != "int8_asym") {
+        problems.add(fmt::format("--backup-precision is '{}', expected none, int8_sym or int8_asym", options.backup_precision));
+    }
+    if (options.scale_search != "least-error" && options.scale_search != "nncf") {
+        problems.add(fmt::format("--scale-search is '{}', expected least-error or nncf", options.scale_search));
+    }
+    for (const std::string& rule : options.keep) {
+        const std::size_t equal = rule.rfind('=');
+        const std::string type = equal == std::string::npos ? std::string() : rule.substr(equal + 1);
+        if (equal == 0 || std::find(kKeepTypes.begin(), kKeepTypes.end(), type) == kKeepTypes.end()) {
+            problems.add(fmt::format("--keep '{}' is not PATTERN=TYPE with TYPE one of {}", rule, fmt::join(kKeepTypes, ", ")));
+            continue;
+        }
+        state.keep.push_back({rule.substr(0, equal), type, false});
+    }
+    problems.throw_if_any(ErrorKind::Usage, "cannot use these options");
+}
+
+Recipe::~Recipe() = default;
+Recipe::Recipe(Recipe&&) noexcept = default;
+
+void Recipe::set_architecture(bool mixture_of_experts, bool tied_head) {
+    state_->mixture_of_experts = mixture_of_experts;
+    state_->tied_head = tied_head;
+}
+
+bool Recipe::needs_sensitivities() const {
+    return state_->format->family == Family::FourBit && state_->options.ratio.value_or(1.0) < 1.0;
+}
+
+bool Recipe::is_ratio_candidate(const WeightRequest& request) const {
+    return !is_always_float32(request.role) && !is_delicate(request.role) && (state_->options.all_layers || !is_embedding_or_head(request.role)) &&
+           quant::why_unfit(candidate_scheme(request), request.columns).empty();
+}
+
+Scheme Recipe::candidate_scheme(const WeightRequest& request) const {
+    const Scheme wanted{state_->four_bit(), state_->group_size()};
+    return quant::why_unfit(wanted, request.columns).empty() ? wanted : Scheme{wanted.format, adjusted_group(request.columns, wanted.group_size)};
+}
+
+// The most sensitive weights leave 4 bit until the share of elements in 4 bit is at most the ratio.
+void Recipe::set_sensitivities(const std::map<std::string, double>& errors, const std::map<std::string, std::uint64_t>& sizes) {
+    std::vector<std::pair<double, std::string>> order;
+    std::uint64_t total = 0;
+    for (const auto& [name, error] : errors) {
+        order.emplace_back(error, name);
+        total += sizes.at(name);
+    }
+    std::sort(order.rbegin(), order.rend());
+    std::uint64_t in_four_bit = total;
+    const double allowed = state_->options.ratio.value_or(1.0) * static_cast<double>(total);
+    for (const auto& [error, name] : order) {
+        if (static_cast<double>(in_four_bit) <= allowed) {
+            break;
+        }
+        state_->demoted.insert(name);
+        in_four_bit -= sizes.at(name);
+    }
+}
+
+Storage Recipe::choose(const WeightRequest& request, ModelPart part) {
+    if (std::optional<Storage> kept = state_->kept(request); kept && !is_always_float32(request.role)) {
+        return *kept;
+    }
+    if (is_always_float32(request.role)) {
+        return {ov::element::f32, {}, "small, always float32"};
+    }
+    return part == ModelPart::Language ? state_->language_part(request) : state_->other_part(request);
+}
+
+graph::StoragePolicy Recipe::policy(ModelPart part) {
+    return [this, part](const WeightRequest& request) { return choose(request, part); };
+}
+
+bool Recipe::compresses() const {
+    return state_->format->family == Family::Int8 || state_->format->family == Family::FourBit;
+}
+
+quant::Search Recipe::search() const {
+    return state_->options.scale_search == "nncf" ? quant::Search::Nncf : quant::Search::LeastError;
+}
+
+std::string Recipe::format_name() const {
+    return state_->options.weight_format.empty() ? "as stored" : state_->options.weight_format;
+}
+
+std::vector<std::string> Recipe::description() const {
+    if (!compresses()) {
+        return {};
+    }
+    std::vector<std::string> lines;
+    const State& state = *state_;
+    if (state.format->family == Family::FourBit) {
+        lines.push_back(fmt::format("projections, feed-forward layers and experts: {}{}", quant::scheme_text({state.four_bit(), state.group_size()}),
+                                    state.options.group_size ? "" : state.mixture_of_experts ? " (the family's mixtures of experts: 64)" : " (dense: 128)"));
+        lines.push_back(fmt::format("embedding and head: {}", state.options.all_layers ? "4 bit where the plugin keeps it (--all-layers)" : "8 bit, every token passes them"));
+    } else {
+        lines.push_back(fmt::format("every large matrix: 8 bit per channel, {}", state.options.sym ? "symmetric" : state.tied_head ? "asymmetric; the tied embedding symmetric" : "asymmetric"));
+    }
+    lines.push_back("in_proj_a, in_proj_b, routers and gates: not compressed, few bytes whose errors compound");
+    lines.push_back("conv1d, norms, A_log, dt_bias: float32");
+    lines.push_back(state.options.scale_search == "nncf" ? "scales: as nncf chooses them" : "scales and zero points: searched for the least squared error");
+    return lines;
+}
+
+void Recipe::check_all_used() const {
+    Problems problems;
+    for (const Keep& rule : state_->keep) {
+        if (!rule.used) {
+            problems.add(fmt::format("--keep '{}={}' matches no weight", rule.pattern, rule.type));
+        }
+    }
+    for (const std::string& error : state_->group_errors) {
+        problems.add(error + " (--group-size-fallback adjust or ignore stores it otherwise)");
+    }
+    problems.throw_if_any(ErrorKind::Usage, "cannot compress as asked");
+}
+
+const std::vector<std::string>& Recipe::fallbacks() const {
+    return state_->fallbacks;
+}
+
+}  // namespace deltavino::exporter

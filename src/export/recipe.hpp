@@ -1,0 +1,62 @@
+// Decides how each weight is stored, from its role and shape and from what the user asked for.
+//
+// The defaults depend on the architecture alone, never on names of models or folders. What is small and
+// whose errors compound in the recurrence or choose experts (in_proj_a, in_proj_b, routers, gates, conv1d,
+// norms, A_log, dt_bias) is never compressed unless --keep says so.
+#pragma once
+
+#include "graph/weights.hpp"
+#include "quant/quantize.hpp"
+
+#include <deltavino/export.hpp>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace deltavino::exporter {
+
+// The part of a model that a file holds: only the language model gets 4 bit.
+enum class ModelPart { Language, Other };
+
+class Recipe {
+public:
+    // Throws ErrorKind::Usage for a bad option or combination, naming the rule.
+    explicit Recipe(const CompressionOptions& options);
+    ~Recipe();
+    Recipe(Recipe&&) noexcept;
+
+    // For models of experts, whose small matrices want smaller groups; and for a tied embedding.
+    void set_architecture(bool mixture_of_experts, bool tied_head);
+
+    // With --ratio below 1: chooses which weights stay in 4 bit. `errors`: relative error of each
+    // candidate in 4 bit, by canonical name.
+    void set_sensitivities(const std::map<std::string, double>& errors, const std::map<std::string, std::uint64_t>& sizes);
+    bool needs_sensitivities() const;
+    // Whether `request` is one of those that --ratio chooses among.
+    bool is_ratio_candidate(const graph::WeightRequest& request) const;
+    // The 4-bit storage that a candidate would get.
+    quant::Scheme candidate_scheme(const graph::WeightRequest& request) const;
+
+    graph::Storage choose(const graph::WeightRequest& request, ModelPart part);
+    graph::StoragePolicy policy(ModelPart part);
+
+    bool compresses() const;
+    quant::Search search() const;
+    // "int4", or "as stored"
+    std::string format_name() const;
+    // One sentence per group of weights, with the reason.
+    std::vector<std::string> description() const;
+    // Throws ErrorKind::Usage when a --keep pattern matched nothing, and with --group-size-fallback error
+    // when a group size did not divide: all at once. Call when every weight was chosen.
+    void check_all_used() const;
+    // Weights that got another storage than asked for, one sentence each.
+    const std::vector<std::string>& fallbacks() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace deltavino::exporter

@@ -1,0 +1,38 @@
+"""Fixtures of the end-to-end tests: the built program and exported models, each made once."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+KJV = ROOT / "examples" / "kjv-tiny"
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def run_deltavino(*arguments: object, **options: object) -> subprocess.CompletedProcess:
+    """Runs the program and returns its exit code and texts."""
+    program = os.environ.get("DELTAVINO", str(ROOT / "build" / "deltavino"))
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="session")
+def deltavino():
+    return run_deltavino
+
+
+@pytest.fixture(scope="session")
+def kjv_text(tmp_path_factory) -> Path:
+    """The text model of the bundled checkpoint, weights as stored."""
+    out = tmp_path_factory.mktemp("kjv") / "text"
+    result = run_deltavino("export", "--model", KJV, out, "--task", "text-generation-with-past")
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def greedy() -> dict:
+    """What transformers continues greedily in float32."""
+    return json.loads((GOLDEN / "kjv-tiny" / "greedy.json").read_text())
