@@ -111,8 +111,8 @@ struct Recipe::State {
         return unfit.empty() ? storage : as_stored(request, unfit);
     }
 
-    Storage four_bit_storage(const WeightRequest& request, const std::string& reason) {
-        Scheme scheme{four_bit(), group_size()};
+    Storage four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason) {
+        const Scheme scheme{wanted, group_size()};
         const std::string unfit = quant::why_unfit(scheme, request.columns);
         if (unfit.empty()) {
             return compressed(scheme.format, scheme.group_size, reason);
@@ -187,7 +187,11 @@ struct Recipe::State {
         if (demoted.contains(request.name)) {
             return backup(request, "--ratio: among the most sensitive", false);
         }
-        return four_bit_storage(request, "bulk of the model");
+        if (request.role == Role::Embedding && tied_head && !format->format && options.all_layers) {
+            // As above: zero points of a tied table would be widened at every inference.
+            return four_bit_storage(request, Format::I4, "--all-layers; tied: symmetric");
+        }
+        return four_bit_storage(request, four_bit(), "bulk of the model");
     }
 };
 
