@@ -52,7 +52,8 @@ TEST(Recipe, DefaultInt4) {
     EXPECT_EQ(stored(recipe, request(Role::DecayProjection)), "bf16");
     EXPECT_EQ(stored(recipe, request(Role::Router)), "bf16");
     EXPECT_EQ(stored(recipe, request(Role::SharedExpertGate)), "bf16");
-    EXPECT_EQ(stored(recipe, request(Role::Convolution)), "f32");
+    EXPECT_EQ(stored(recipe, request(Role::Convolution)), "bf16");
+    EXPECT_EQ(stored(recipe, request(Role::Vector)), "f32");
     recipe.set_architecture(true, false);
     EXPECT_EQ(stored(recipe, request(Role::Expert)), "u4 in groups of 64");
 }
