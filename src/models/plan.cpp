@@ -69,6 +69,9 @@ Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assum
     plan.tied_head = decide_tied_head(checkpoint, plan.config.text.tie_word_embeddings, assume_tied_head, plan.notes);
     add_text_tensors(plan.table, plan.config.text, plan.tied_head);
     if (plan.task == Task::ImageTextToText) {
+        if (!plan.config.text.rope.mrope_interleaved) {
+            fail(ErrorKind::Unsupported, "cannot export this model: mrope_interleaved is false, only interleaved multimodal positions are handled");
+        }
         add_vision_tensors(plan.table, *plan.config.vision);
     } else {
         plan.table.leave_out("visual.", "the vision tower (this is a text-only export)");
