@@ -15,7 +15,7 @@ namespace {
 using namespace deltavino;
 
 constexpr const char* kFooter = R"(Examples:
-  deltavino export --model ./Qwen3.5-0.8B ./qwen-ov --task text-generation-with-past
+  deltavino export --model ./Qwen3.5-0.8B ./qwen-ov
   deltavino export -m ./Qwen3.5-0.8B ./qwen-fp16 --task text-generation-with-past --weight-format fp16
   deltavino export -m ./Qwen3.5-0.8B ./qwen-int4 --task text-generation-with-past --weight-format int4
   deltavino inspect ./Qwen3.5-0.8B
@@ -44,7 +44,7 @@ void add_export(CLI::App& app, ExportOptions& options) {
     CLI::App* command = app.add_subcommand("export", "Write an OpenVINO model directory from a Hugging Face checkpoint directory");
     command->add_option("-m,--model", options.model, "Checkpoint directory: config.json, *.safetensors, tokenizer files")->required()->type_name("DIR");
     command->add_option("output", options.output, "Directory to write; it appears only when everything is done")->required()->type_name("DIR");
-    command->add_option("--task", options.task, "What the model is for: auto or text-generation-with-past")->capture_default_str()->type_name("TASK");
+    command->add_option("--task", options.task, "What the model is for: auto, text-generation-with-past or image-text-to-text")->capture_default_str()->type_name("TASK");
     add_compression(*command, options.compression);
     command->add_option("--report", options.report, "Write what became of each tensor to this JSON file")->type_name("FILE");
     command->add_flag("--force", options.force, "Replace the output directory when it exists");

@@ -54,12 +54,12 @@ Storage compressed(Format format, std::uint64_t group_size, std::string reason) 
 }
 
 bool is_always_float32(Role role) {
-    return role == Role::Vector || role == Role::Convolution;
+    return role == Role::Vector;
 }
 
 // Few bytes, large effect.
 bool is_delicate(Role role) {
-    return role == Role::DecayProjection || role == Role::Router || role == Role::SharedExpertGate || role == Role::VisionTable;
+    return role == Role::Convolution || role == Role::DecayProjection || role == Role::Router || role == Role::SharedExpertGate || role == Role::VisionTable;
 }
 
 bool is_embedding_or_head(Role role) {
@@ -111,8 +111,8 @@ struct Recipe::State {
         return unfit.empty() ? storage : as_stored(request, unfit);
     }
 
-    Storage four_bit_storage(const WeightRequest& request, const std::string& reason) {
-        Scheme scheme{four_bit(), group_size()};
+    Storage four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason) {
+        const Scheme scheme{wanted, group_size()};
         const std::string unfit = quant::why_unfit(scheme, request.columns);
         if (unfit.empty()) {
             return compressed(scheme.format, scheme.group_size, reason);
@@ -187,7 +187,11 @@ struct Recipe::State {
         if (demoted.contains(request.name)) {
             return backup(request, "--ratio: among the most sensitive", false);
         }
-        return four_bit_storage(request, "bulk of the model");
+        if (request.role == Role::Embedding && tied_head && !format->format && options.all_layers) {
+            // As above: zero points of a tied table would be widened at every inference.
+            return four_bit_storage(request, Format::I4, "--all-layers; tied: symmetric");
+        }
+        return four_bit_storage(request, four_bit(), "bulk of the model");
     }
 };
 
@@ -329,8 +333,8 @@ std::vector<std::string> Recipe::description() const {
     } else {
         lines.push_back(fmt::format("every large matrix: 8 bit per channel, {}", state.options.sym ? "symmetric" : state.tied_head ? "asymmetric; the tied embedding symmetric" : "asymmetric"));
     }
-    lines.push_back("in_proj_a, in_proj_b, routers and gates: not compressed, few bytes whose errors compound");
-    lines.push_back("conv1d, norms, A_log, dt_bias: float32");
+    lines.push_back("in_proj_a, in_proj_b, conv1d, routers and gates: as stored, few bytes whose errors compound");
+    lines.push_back("norms, A_log, dt_bias: float32");
     lines.push_back(state.options.scale_search == "nncf" ? "scales: as nncf chooses them" : "scales and zero points: searched for the least squared error");
     return lines;
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 KJV = ROOT / "examples" / "kjv-tiny"
 GOLDEN = ROOT / "tests" / "golden"
 

@@ -1,0 +1,108 @@
+// Compressed exports of the bundled model: the CPU plugin keeps every compressed weight compressed, the
+// tied embedding included, and the logits stay near those of the float model.
+#include "support/engine.hpp"
+#include "support/golden.hpp"
+
+#include <deltavino/export.hpp>
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace deltavino::test {
+namespace {
+
+struct Case {
+    std::string name;
+    CompressionOptions options;
+    std::string projections;  // precision of the weights of the 50 large projections in the compiled graph
+    std::string embedding;
+    double bound;             // of the error of logits, relative to the largest
+};
+
+CompressionOptions compression(std::string format, bool sym = false, std::optional<std::int64_t> group = {}, bool all_layers = false) {
+    CompressionOptions options;
+    options.weight_format = std::move(format);
+    options.sym = sym;
+    options.group_size = group;
+    options.all_layers = all_layers;
+    return options;
+}
+
+std::filesystem::path export_kjv(const TemporaryDirectory& directory, const CompressionOptions& compression_options) {
+    ExportOptions options;
+    options.model = std::filesystem::path(DELTAVINO_SOURCE_DIR) / "examples" / "kjv-tiny";
+    options.output = directory.path() / "model";
+    options.task = "text-generation-with-past";
+    options.convert_tokenizer = false;
+    options.compression = compression_options;
+    SilentProgress progress;
+    export_model(options, progress);
+    return options.output / "openvino_model.xml";
+}
+
+// Precisions of the constant weights of all nodes of a layer type, each with its count.
+std::map<std::string, std::size_t> weight_precisions(const ov::CompiledModel& compiled, const std::string& layer_type) {
+    std::map<std::string, std::size_t> counts;
+    for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
+        if (node->get_rt_info().at("layerType").as<std::string>() != layer_type) {
+            continue;
+        }
+        for (const auto& input : node->inputs()) {
+            const auto source = input.get_source_output().get_node_shared_ptr();
+            const bool table = layer_type == "Gather" ? input.get_index() == 0 : input.get_index() == 1;
+            if (table && source->get_rt_info().at("layerType").as<std::string>() == "Const") {
+                counts[source->get_rt_info().at("outputPrecisions").as<std::string>()] += 1;
+            }
+        }
+    }
+    return counts;
+}
+
+std::vector<float> logits_of(const ov::CompiledModel& compiled) {
+    Ids ids;
+    for (std::int64_t i = 0; i < 100; ++i) {
+        ids.push_back(100 + (i * 37) % 3000);
+    }
+    return StatefulEngine(compiled).step({ids})[0];
+}
+
+const std::vector<float>& float_logits() {
+    static const std::vector<float> logits = [] {
+        const TemporaryDirectory directory;
+        return logits_of(compile_f32(read_model(export_kjv(directory, {}))));
+    }();
+    return logits;
+}
+
+class CompressedModel : public testing::TestWithParam<Case> {};
+
+TEST_P(CompressedModel, StaysCompressedAndNear) {
+    const TemporaryDirectory directory;
+    const ov::CompiledModel compiled = compile_f32(read_model(export_kjv(directory, GetParam().options)));
+    auto projections = weight_precisions(compiled, "FullyConnected");
+    EXPECT_EQ(projections["bf16"], 12u) << "in_proj_a and in_proj_b stay as stored";
+    projections.erase("bf16");
+    std::map<std::string, std::size_t> expected;
+    expected[GetParam().projections] += 50;
+    expected[GetParam().embedding] += 1;  // the head
+    EXPECT_EQ(projections, expected);
+    EXPECT_EQ(weight_precisions(compiled, "Gather")[GetParam().embedding], 1u);
+    const auto counts = runtime_counts(compiled);
+    EXPECT_EQ(counts.at("GatedDeltaNet"), 6u);
+    EXPECT_FALSE(counts.contains("TensorIterator"));
+    EXPECT_LE(relative_error(logits_of(compiled), float_logits()), GetParam().bound);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, CompressedModel,
+                         testing::Values(Case{"int8", compression("int8"), "u8", "i8", 0.04}, Case{"int8_sym", compression("int8", true), "i8", "i8", 0.04},
+                                         Case{"int4", compression("int4"), "u4", "i8", 0.5}, Case{"int4_group32", compression("int4", false, 32), "u4", "i8", 0.5},
+                                         Case{"int4_channel", compression("int4", false, -1), "u4", "i8", 0.5},
+                                         Case{"int4_sym_group64", compression("int4", true, 64), "i4", "i8", 0.5},
+                                         Case{"int4_sym_all_layers", compression("int4", true, 64, true), "i4", "i4", 0.5}, Case{"nf4", compression("nf4", false, 64), "nf4", "i8", 0.5},
+                                         Case{"mxfp4", compression("mxfp4"), "f4e2m1", "i8", 0.6}),
+                         [](const auto& tested) { return tested.param.name; });
+
+}  // namespace
+}  // namespace deltavino::test

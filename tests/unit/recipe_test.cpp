@@ -1,0 +1,126 @@
+// Which weight is stored how, by default and on request.
+#include "export/recipe.hpp"
+
+#include "base/error.hpp"
+
+#include <gtest/gtest.h>
+
+namespace deltavino::exporter {
+namespace {
+
+using checkpoint::DType;
+using graph::Role;
+
+graph::WeightRequest request(Role role, std::uint64_t columns = 256, std::string name = "model.layers.0.x.weight") {
+    return {std::move(name), role, 64, columns, DType::BF16};
+}
+
+CompressionOptions format(std::string name) {
+    CompressionOptions options;
+    options.weight_format = std::move(name);
+    return options;
+}
+
+std::string stored(Recipe& recipe, const graph::WeightRequest& weight, ModelPart part = ModelPart::Language) {
+    return recipe.choose(weight, part).text();
+}
+
+std::string refusal(const CompressionOptions& options) {
+    try {
+        Recipe recipe(options);
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::Usage);
+        return error.what();
+    }
+    return {};
+}
+
+TEST(Recipe, NothingIsCompressedUnasked) {
+    Recipe recipe{CompressionOptions{}};
+    EXPECT_EQ(stored(recipe, request(Role::FeedForward)), "bf16");
+    EXPECT_EQ(stored(recipe, request(Role::Embedding)), "bf16");
+    EXPECT_EQ(stored(recipe, request(Role::Vector)), "f32");
+    EXPECT_FALSE(recipe.compresses());
+}
+
+TEST(Recipe, DefaultInt4) {
+    Recipe recipe(format("int4"));
+    recipe.set_architecture(false, true);
+    EXPECT_EQ(stored(recipe, request(Role::FeedForward)), "u4 in groups of 128");
+    EXPECT_EQ(stored(recipe, request(Role::DeltaProjection)), "u4 in groups of 128");
+    EXPECT_EQ(stored(recipe, request(Role::Embedding)), "i8 per channel");
+    EXPECT_EQ(stored(recipe, request(Role::DecayProjection)), "bf16");
+    EXPECT_EQ(stored(recipe, request(Role::Router)), "bf16");
+    EXPECT_EQ(stored(recipe, request(Role::SharedExpertGate)), "bf16");
+    EXPECT_EQ(stored(recipe, request(Role::Convolution)), "bf16");
+    EXPECT_EQ(stored(recipe, request(Role::Vector)), "f32");
+    recipe.set_architecture(true, false);
+    EXPECT_EQ(stored(recipe, request(Role::Expert)), "u4 in groups of 64");
+}
+
+TEST(Recipe, OtherPartsAreEightBit) {
+    for (const char* name : {"int4", "int8"}) {
+        Recipe recipe(format(name));
+        EXPECT_EQ(stored(recipe, request(Role::VisionProjection), ModelPart::Other), "i8 per channel");
+        EXPECT_EQ(stored(recipe, request(Role::Embedding), ModelPart::Other), "i8 per channel");
+    }
+}
+
+TEST(Recipe, GroupsThatDoNotDivideFallBackAndAreListed) {
+    Recipe adjust(format("int4"));
+    EXPECT_EQ(stored(adjust, request(Role::FeedForward, 192)), "u4 in groups of 64");
+    EXPECT_EQ(stored(adjust, request(Role::FeedForward, 4304)), "i8 per channel");
+    EXPECT_EQ(adjust.fallbacks().size(), 2u);
+    CompressionOptions options = format("int4");
+    options.group_size_fallback = "ignore";
+    Recipe ignore(options);
+    EXPECT_EQ(stored(ignore, request(Role::FeedForward, 192)), "bf16");
+    options.group_size_fallback = "error";
+    Recipe error(options);
+    stored(error, request(Role::FeedForward, 192));
+    EXPECT_THROW(error.check_all_used(), Error);
+}
+
+TEST(Recipe, OneColumnIsLeftAlone) {
+    Recipe recipe(format("int8"));
+    EXPECT_EQ(stored(recipe, request(Role::FeedForward, 1)), "bf16");
+}
+
+TEST(Recipe, KeepWinsAndMustMatch) {
+    CompressionOptions options = format("int4");
+    options.keep = {"*.mlp.*=fp16", "*self_attn*=int8_asym", "*.nothing.*=fp32"};
+    Recipe recipe(options);
+    EXPECT_EQ(stored(recipe, request(Role::FeedForward, 256, "model.layers.0.mlp.up_proj.weight")), "f16");
+    EXPECT_EQ(stored(recipe, request(Role::AttentionProjection, 256, "model.layers.0.self_attn.q_proj.weight")), "u8 per channel");
+    EXPECT_THROW(recipe.check_all_used(), Error);
+}
+
+TEST(Recipe, RatioDemotesTheMostSensitive) {
+    CompressionOptions options = format("int4");
+    options.ratio = 0.5;
+    Recipe recipe(options);
+    EXPECT_TRUE(recipe.needs_sensitivities());
+    recipe.set_sensitivities({{"a", 0.1}, {"b", 0.3}, {"c", 0.2}}, {{"a", 100}, {"b", 100}, {"c", 100}});
+    EXPECT_EQ(stored(recipe, request(Role::FeedForward, 256, "a")), "u4 in groups of 128");
+    EXPECT_EQ(stored(recipe, request(Role::FeedForward, 256, "b")), "u8 per channel");
+    EXPECT_EQ(stored(recipe, request(Role::FeedForward, 256, "c")), "u8 per channel");
+}
+
+TEST(Recipe, BadOptionsNameTheRule) {
+    CompressionOptions options = format("int4");
+    options.group_size = 7;
+    options.ratio = 2.0;
+    const std::string message = refusal(options);
+    EXPECT_NE(message.find("--group-size 7"), std::string::npos) << message;
+    EXPECT_NE(message.find("--ratio is 2"), std::string::npos) << message;
+    options = format("mxfp4");
+    options.group_size = 64;
+    EXPECT_NE(refusal(options).find("must be 32"), std::string::npos);
+    options = format("nf4");
+    options.sym = true;
+    EXPECT_NE(refusal(options).find("--sym"), std::string::npos);
+    EXPECT_NE(refusal(format("int3")).find("int3"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace deltavino::exporter
