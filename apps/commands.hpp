@@ -2,12 +2,29 @@
 #pragma once
 
 #include <deltavino/export.hpp>
+#include <deltavino/generate.hpp>
 
 #include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace deltavino::app {
 
+// What `generate` was asked for on the command line.
+struct GenerateCommand {
+    RunnerOptions runner;
+    GenerateOptions options;
+    std::optional<std::string> prompt;
+    std::vector<std::filesystem::path> images;
+    std::optional<std::string> system;
+    bool chat = false;
+    bool raw = false;
+    bool json = false;
+};
+
 int run_export(const ExportOptions& options);
 int run_inspect(const std::filesystem::path& path, bool json);
+int run_generate(GenerateCommand command);
 
 }  // namespace deltavino::app

@@ -15,11 +15,14 @@ namespace {
 using namespace deltavino;
 
 constexpr const char* kFooter = R"(Examples:
-  deltavino export --model ./Qwen3.5-0.8B ./qwen-ov --task text-generation-with-past
+  deltavino export --model ./Qwen3.5-0.8B ./qwen-ov
   deltavino export -m ./Qwen3.5-0.8B ./qwen-fp16 --task text-generation-with-past --weight-format fp16
   deltavino export -m ./Qwen3.5-0.8B ./qwen-int4 --task text-generation-with-past --weight-format int4
   deltavino inspect ./Qwen3.5-0.8B
   deltavino inspect ./qwen-ov --json
+  deltavino generate ./qwen-ov --prompt "Why is the sky blue?"
+  deltavino generate ./qwen-vl-ov --image cat.jpg --prompt "What is in the picture?" --no-think
+  deltavino generate ./qwen-ov --chat
 
 Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 70 a bug, 130 stopped.)";
 
@@ -41,7 +44,7 @@ void add_export(CLI::App& app, ExportOptions& options) {
     CLI::App* command = app.add_subcommand("export", "Write an OpenVINO model directory from a Hugging Face checkpoint directory");
     command->add_option("-m,--model", options.model, "Checkpoint directory: config.json, *.safetensors, tokenizer files")->required()->type_name("DIR");
     command->add_option("output", options.output, "Directory to write; it appears only when everything is done")->required()->type_name("DIR");
-    command->add_option("--task", options.task, "What the model is for: auto or text-generation-with-past")->capture_default_str()->type_name("TASK");
+    command->add_option("--task", options.task, "What the model is for: auto, text-generation-with-past or image-text-to-text")->capture_default_str()->type_name("TASK");
     add_compression(*command, options.compression);
     command->add_option("--report", options.report, "Write what became of each tensor to this JSON file")->type_name("FILE");
     command->add_flag("--force", options.force, "Replace the output directory when it exists");
@@ -49,6 +52,28 @@ void add_export(CLI::App& app, ExportOptions& options) {
     command->add_flag("--assume-tied-head", options.assume_tied_head, "Use the embedding as the head when config.json says untied but no head is there");
     command->add_flag("--allow-nonfinite", options.allow_nonfinite, "Export weights that hold NaN or infinity");
     command->add_option("--threads", options.threads, "Threads that convert weights; 0 takes one per core")->capture_default_str()->type_name("N");
+}
+
+void add_generate(CLI::App& app, app::GenerateCommand& options) {
+    CLI::App* command = app.add_subcommand("generate", "Run an exported directory: the answer goes to standard output as it is made");
+    command->add_option("model", options.runner.model, "Exported directory, text or vision-language")->required()->type_name("DIR");
+    command->add_option("-p,--prompt", options.prompt, "The question; with --chat the first one")->type_name("TEXT");
+    command->add_option("--image", options.images, "A PNG or JPEG picture that stands before the question; may be repeated")->type_name("FILE")->allow_extra_args(false);
+    command->add_flag("--chat", options.chat, "Read questions from standard input, line by line, and keep the conversation; '/image FILE' adds a picture to the next question, '/reset' forgets, '/exit' ends");
+    command->add_option("--system", options.system, "System turn before the first question")->type_name("TEXT");
+    command->add_flag_function("--think,!--no-think", [&options](std::int64_t count) { options.options.thinking = count > 0; }, "Let the model think before it answers, or not [as its chat template does it]");
+    command->add_flag("--raw", options.raw, "Continue the prompt as it is, without the chat format");
+    const char* group = "Sampling (defaults: generation_config.json, else the most likely token)";
+    command->add_option("--max-new-tokens", options.options.max_new_tokens, fmt::format("Tokens to make at most [generation_config.json, else {}]", kDefaultMaxNewTokens))->type_name("N")->group(group);
+    command->add_option("--temperature", options.options.temperature, "Above 0 samples; 0 always takes the most likely token")->type_name("T")->group(group);
+    command->add_option("--top-k", options.options.top_k, "Sample among the K most likely tokens; 0: all")->type_name("K")->group(group);
+    command->add_option("--top-p", options.options.top_p, "Sample among the most likely tokens that together have probability P")->type_name("P")->group(group);
+    command->add_option("--repetition-penalty", options.options.repetition_penalty, "Above 1 makes tokens of the context less likely")->type_name("X")->group(group);
+    command->add_option("--seed", options.options.seed, "The same seed gives the same text")->capture_default_str()->type_name("N")->group(group);
+    command->add_flag("--ignore-eos", options.options.ignore_eos, "Do not stop at an end-of-sequence token")->group(group);
+    command->add_option("--device", options.runner.device, "OpenVINO device")->capture_default_str()->type_name("NAME");
+    command->add_option("--precision", options.runner.precision, "Compute in f32, bf16 or f16 [as the device prefers]; f32 also keeps the states unquantized")->type_name("TYPE");
+    command->add_flag("--json", options.json, "Print one JSON object for each answer instead of the text");
 }
 
 }  // namespace
@@ -68,6 +93,9 @@ int main(int argc, char** argv) {
     inspect->add_option("path", inspect_path, "Checkpoint or exported directory")->required()->type_name("DIR");
     inspect->add_flag("--json", inspect_json, "Print JSON");
 
+    app::GenerateCommand generate_command;
+    add_generate(app, generate_command);
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -75,6 +103,9 @@ int main(int argc, char** argv) {
         return code == 0 ? 0 : static_cast<int>(ErrorKind::Usage);
     }
     try {
+        if (app.got_subcommand("generate")) {
+            return app::run_generate(generate_command);
+        }
         return app.got_subcommand("export") ? app::run_export(export_options) : app::run_inspect(inspect_path, inspect_json);
     } catch (const Error& error) {
         fmt::print(stderr, "error: {}\n", error.what());

@@ -22,7 +22,7 @@ void on_signal(int) {
 
 }  // namespace
 
-ProgressBar::ProgressBar() : terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()) {
+ProgressBar::ProgressBar(ProgressUnit unit) : unit_(unit), terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()) {
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
 }
@@ -44,8 +44,12 @@ void ProgressBar::update(const std::string& stage, std::uint64_t done, std::uint
     const double seconds = std::chrono::duration<double>(now - start_).count();
     const auto rate = static_cast<std::uint64_t>(static_cast<double>(done) / std::max(seconds, 1e-3));
     fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f}%  {} of {}  {}/s", stage, std::string(filled, '#'), std::string(kWidth - filled, '.'), share * 100.0,
-               human_bytes(done), human_bytes(total), human_bytes(rate));
+               amount(done), amount(total), amount(rate));
     std::fflush(stderr);
+}
+
+std::string ProgressBar::amount(std::uint64_t number) const {
+    return unit_ == ProgressUnit::Bytes ? human_bytes(number) : std::to_string(number);
 }
 
 bool ProgressBar::cancelled() {

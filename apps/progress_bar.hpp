@@ -7,9 +7,12 @@
 
 namespace deltavino::app {
 
+// What the numbers of update() count.
+enum class ProgressUnit { Bytes, Items };
+
 class ProgressBar : public ProgressSink {
 public:
-    ProgressBar();
+    explicit ProgressBar(ProgressUnit unit = ProgressUnit::Bytes);
     ~ProgressBar() override;
     ProgressBar(const ProgressBar&) = delete;
     ProgressBar& operator=(const ProgressBar&) = delete;
@@ -20,7 +23,9 @@ public:
 
 private:
     void clear();
+    std::string amount(std::uint64_t number) const;
 
+    ProgressUnit unit_;
     bool terminal_ = false;
     bool drawn_ = false;
     std::chrono::steady_clock::time_point start_;

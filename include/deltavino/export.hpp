@@ -29,7 +29,7 @@ struct CompressionOptions {
 struct ExportOptions {
     std::filesystem::path model;         // the checkpoint directory
     std::filesystem::path output;        // the directory to write
-    std::string task = "auto";           // auto or text-generation-with-past
+    std::string task = "auto";           // auto, text-generation-with-past or image-text-to-text
     CompressionOptions compression;
     std::filesystem::path report;        // JSON file with one entry per tensor; empty: none
     bool force = false;                  // replace `output` when it exists

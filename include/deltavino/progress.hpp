@@ -11,7 +11,7 @@ class ProgressSink {
 public:
     virtual ~ProgressSink() = default;
 
-    // `done` of `total` bytes of the stage are finished.
+    // `done` of `total` are finished: bytes for an export, windows of text for an evaluation.
     virtual void update(const std::string& stage, std::uint64_t done, std::uint64_t total) = 0;
 
     // True when the user asked to stop: the operation ends with ErrorKind::Cancelled.

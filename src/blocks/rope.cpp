@@ -39,20 +39,12 @@ Rotary sequential_rotary(const Value& past_tokens, const Value& input_ids, const
 Rotary multimodal_rotary(const Value& position_ids, const checkpoint::RopeConfig& config) {
     // One matrix selects the axis of every frequency and scales it: M[axis(j) + 1, j] = theta^(-2j/R).
     const std::vector<float> inverse = inverse_frequencies(config);
+    const std::vector<std::uint64_t> family_section{11, 11, 10};  // of the source, for a config without
+    const std::vector<std::uint64_t>& section = config.mrope_section.empty() ? family_section : config.mrope_section;
     constexpr std::size_t kRows = 4;
     std::vector<float> selector(kRows * inverse.size(), 0.0f);
-    std::size_t boundary = 0;  // end of the block of the current axis, for the form that is not interleaved
-    std::size_t block_axis = 0;
     for (std::size_t j = 0; j < inverse.size(); ++j) {
-        std::size_t axis = 0;
-        if (config.mrope_section.size() == 3 && config.mrope_interleaved) {
-            axis = j % 3 != 0 && j < 3 * config.mrope_section[j % 3] ? j % 3 : 0;
-        } else if (config.mrope_section.size() == 3) {
-            while (j >= boundary + config.mrope_section[block_axis] && block_axis < 2) {
-                boundary += config.mrope_section[block_axis++];
-            }
-            axis = block_axis;
-        }
+        const std::size_t axis = j < 3 * section[j % 3] ? j % 3 : 0;
         selector[(axis + 1) * inverse.size() + j] = inverse[j];
     }
     // Reorder while the positions are integers: a float16 plugin would round large ones.

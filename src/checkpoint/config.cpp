@@ -232,6 +232,10 @@ TextConfig read_text(const Reader& reader, std::string model_type, std::vector<s
 }
 
 VisionConfig read_vision(const Reader& reader) {
+    const std::string activation = reader.text("hidden_act", "gelu_pytorch_tanh");
+    if (activation != "gelu_pytorch_tanh") {
+        fail(ErrorKind::Unsupported, "cannot export this model: {}/hidden_act is '{}', expected 'gelu_pytorch_tanh'", reader.pointer(), activation);
+    }
     VisionConfig vision;
     vision.depth = reader.size("depth");
     vision.hidden_size = reader.size("hidden_size");
@@ -316,6 +320,10 @@ ModelConfig read_config(std::string_view config_json, const std::string& path) {
     }
     if (const Json* vision = top.find("vision_config"); vision != nullptr && vision->is_object() && nested != nullptr) {
         config.vision = read_vision(Reader(*vision, "/vision_config", problems));
+        if (config.vision->out_hidden_size != config.text.hidden_size) {
+            problems.add(fmt::format("/vision_config/out_hidden_size is {}, expected the hidden_size {} of the text model", config.vision->out_hidden_size,
+                                     config.text.hidden_size));
+        }
     }
     problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use '{}'", path));
     return config;

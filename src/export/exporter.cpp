@@ -9,6 +9,7 @@
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "export/ir_writer.hpp"
+#include "export/processor_files.hpp"
 #include "export/recipe.hpp"
 #include "export/side_files.hpp"
 #include "export/tokenizer_ir.hpp"
@@ -17,6 +18,7 @@
 #include "graph/weights.hpp"
 #include "models/plan.hpp"
 #include "models/qwen3_5_text.hpp"
+#include "models/qwen3_5_vision.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -42,34 +44,75 @@ struct Artifact {
     IrLayout layout;
 };
 
+// What every model says about its origin.
+RuntimeInfo common_runtime_info(const Recipe& recipe) {
+    return {
+        {"deltavino/version", version()},
+        {"deltavino/weight_format", recipe.format_name()},
+    };
+}
+
 RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_outputs, const Recipe& recipe) {
     nlohmann::ordered_json layers = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < layer_outputs.size(); ++i) {
         layers[std::to_string(i)] = {{"producer", layer_outputs[i]}, {"output_index", 0}};
     }
-    RuntimeInfo info{
-        {"deltavino/version", version()},
-        {"deltavino/weight_format", recipe.format_name()},
-        // Without the factor, float16 plugins can overflow.
-        {"runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0"},
-        {"hidden_states_decoder_layers", nlohmann::ordered_json{{"layers", layers}}.dump()},
-    };
+    RuntimeInfo info = common_runtime_info(recipe);
+    // Without the factor, float16 plugins can overflow.
+    info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
     if (!recipe.compresses()) {
         // Whoever keeps the weights whole does not expect an 8-bit cache.
-        info.insert(info.begin() + 3, {"runtime_options/KV_CACHE_PRECISION", "f16"});
+        info.emplace_back("runtime_options/KV_CACHE_PRECISION", "f16");
     }
+    info.emplace_back("hidden_states_decoder_layers", nlohmann::ordered_json{{"layers", layers}}.dump());
     return info;
 }
 
-Artifact make_text_artifact(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) {
-    Artifact artifact;
-    artifact.name = graph::names::kTextModel;
-    artifact.weights = std::make_unique<Weights>(checkpoint, plan.table, recipe.policy(ModelPart::Language));
-    models::TextModel text = models::build_text_model(plan.config.text, *artifact.weights, plan.tied_head);
-    artifact.model = std::move(text.model);
-    artifact.runtime_info = language_runtime_info(text.layer_outputs, recipe);
-    return artifact;
-}
+// Builds the models of a task, each with weights of its own: a tensor that two models need is in both files.
+class ArtifactMaker {
+public:
+    ArtifactMaker(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) : checkpoint_(checkpoint), plan_(plan), recipe_(recipe) {}
+
+    std::vector<Artifact> make() {
+        if (plan_.task == models::Task::TextGeneration) {
+            add_decoder(graph::names::kTextModel, models::build_text_model);
+            return std::move(artifacts_);
+        }
+        const checkpoint::VisionConfig& vision = *plan_.config.vision;
+        add_decoder(graph::names::kLanguageModel, models::build_language_model);
+        add(ModelPart::Other, graph::names::kTextEmbeddings, [](Weights& weights) { return models::build_text_embeddings(weights); });
+        add(ModelPart::Other, graph::names::kVisionEmbeddings, [&](Weights& weights) { return models::build_vision_embeddings(vision, weights); });
+        add(ModelPart::Other, graph::names::kVisionPositions, [](Weights& weights) { return models::build_vision_positions(weights); });
+        Artifact& merger = add(ModelPart::Other, graph::names::kVisionMerger, [&](Weights& weights) { return models::build_vision_merger(vision, weights); });
+        // The products of the tower can leave the range of float16, as those of the decoder.
+        merger.runtime_info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
+        return std::move(artifacts_);
+    }
+
+private:
+    template <typename Build>
+    Artifact& add(ModelPart part, const char* name, Build&& build) {
+        auto weights = std::make_unique<Weights>(checkpoint_, plan_.table, recipe_.policy(part));
+        std::shared_ptr<ov::Model> model = build(*weights);
+        return artifacts_.emplace_back(Artifact{name, std::move(model), common_runtime_info(recipe_), std::move(weights), {}});
+    }
+
+    template <typename Build>
+    void add_decoder(const char* name, Build&& build) {
+        std::vector<std::string> layer_outputs;
+        Artifact& artifact = add(ModelPart::Language, name, [&](Weights& weights) {
+            models::TextModel decoder = build(plan_.config.text, weights, plan_.tied_head);
+            layer_outputs = std::move(decoder.layer_outputs);
+            return std::move(decoder.model);
+        });
+        artifact.runtime_info = language_runtime_info(layer_outputs, recipe_);
+    }
+
+    const Checkpoint& checkpoint_;
+    const models::Plan& plan_;
+    Recipe& recipe_;
+    std::vector<Artifact> artifacts_;
+};
 
 // Relative error of a weight in 4 bit, from rows spread over all of it.
 double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, quant::Search search) {
@@ -251,12 +294,16 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     }
 
     recipe.set_architecture(plan.config.text.moe.has_value(), plan.tied_head);
+    const bool vision = plan.task == models::Task::ImageTextToText;
+    const ProcessorFiles processors = vision ? read_processor_files(options.model, *plan.config.vision) : ProcessorFiles{};
+    for (const std::string& note : processors.notes) {
+        progress.note(note);
+    }
     StagedDirectory directory(options.output, options.force);
     if (recipe.needs_sensitivities()) {
         measure_sensitivities(checkpoint, plan, recipe);
     }
-    std::vector<Artifact> artifacts;
-    artifacts.push_back(make_text_artifact(checkpoint, plan, recipe));
+    std::vector<Artifact> artifacts = ArtifactMaker(checkpoint, plan, recipe).make();
     recipe.check_all_used();
     for (const std::string& fallback : recipe.fallbacks()) {
         progress.note(fallback);
@@ -266,12 +313,16 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     }
     std::for_each(artifacts.begin(), artifacts.end(), lay_out);
     require_space(artifacts, options.output);
-    copy_side_files(options.model, directory.path(), false);
-    write_text_file(directory.path() / "config.json", text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
+    copy_side_files(options.model, directory.path());
+    for (const auto& [name, text] : processors.files) {
+        write_text_file(directory.path() / name, text);
+    }
+    write_text_file(directory.path() / "config.json", vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
+                                                             : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
     const std::vector<quant::BlockStatistics> statistics = stream_artifacts(artifacts, directory.path(), options, recipe, progress);
 
     ExportSummary summary;
-    summary.model_type = plan.config.text.model_type;
+    summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
     summary.task = models::task_name(plan.task);
     summary.recipe = recipe.description();
     summary.tensors = report_tensors(artifacts, statistics);

@@ -17,7 +17,6 @@ constexpr std::array kTextFiles{
     "generation_config.json", "tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json",             "merges.txt",          "chat_template.jinja",   "chat_template.json",
 };
-constexpr std::array kProcessorFiles{"processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"};
 
 void copy_if_present(const fs::path& from, const fs::path& to) {
     std::error_code error;
@@ -53,14 +52,9 @@ const char* text_class(const std::string& model_type) {
 
 }  // namespace
 
-void copy_side_files(const fs::path& checkpoint, const fs::path& output, bool with_processors) {
+void copy_side_files(const fs::path& checkpoint, const fs::path& output) {
     for (const char* name : kTextFiles) {
         copy_if_present(checkpoint / name, output / name);
-    }
-    if (with_processors) {
-        for (const char* name : kProcessorFiles) {
-            copy_if_present(checkpoint / name, output / name);
-        }
     }
     complete_chat_template(output);
 }
@@ -78,6 +72,29 @@ std::string text_config_json(const std::string& config_json, const checkpoint::M
     }
     text.erase("quantization_config");
     return text.dump(2) + "\n";
+}
+
+std::string vision_model_type(const checkpoint::ModelConfig& config) {
+    return config.text.model_type == "qwen3_5_text" ? "qwen3_5" : "qwen3_5_moe";
+}
+
+std::string vision_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied) {
+    Json json = checkpoint::parse_json(config_json, "config.json");
+    const std::string type = vision_model_type(config);
+    json["model_type"] = type;
+    json["architectures"] = Json::array({type == "qwen3_5" ? "Qwen3_5ForConditionalGeneration" : "Qwen3_5MoeForConditionalGeneration"});
+    json["tie_word_embeddings"] = tied;
+    json["text_config"]["model_type"] = config.text.model_type;
+    json["text_config"]["tie_word_embeddings"] = tied;
+    json["vision_config"]["model_type"] = type;
+    // GenAI takes other layers of the tower when the key is absent.
+    json["vision_config"]["deepstack_visual_indexes"] = Json::array();
+    // OVMS looks for the longest context at the top level only.
+    json["max_position_embeddings"] = config.text.max_position_embeddings;
+    for (Json* part : {&json, &json["text_config"]}) {
+        part->erase("quantization_config");
+    }
+    return json.dump(2) + "\n";
 }
 
 }  // namespace deltavino::exporter

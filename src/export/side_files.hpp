@@ -1,4 +1,4 @@
-// The small files beside the models: configuration, tokenizer, chat template, processors.
+// The small files beside the models: configuration, tokenizer, chat template.
 #pragma once
 
 #include "checkpoint/config.hpp"
@@ -10,9 +10,17 @@ namespace deltavino::exporter {
 
 // Copies what consumers read, when the checkpoint has it, and makes the chat template available in
 // both places where they look (chat_template.jinja and tokenizer_config.json).
-void copy_side_files(const std::filesystem::path& checkpoint, const std::filesystem::path& output, bool with_processors);
+void copy_side_files(const std::filesystem::path& checkpoint, const std::filesystem::path& output);
 
 // config.json of a text-only export: the text part as a valid top-level config of a text class.
 std::string text_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied);
+
+// qwen3_5 or qwen3_5_moe: the names by which GenAI and optimum-intel choose their classes, whatever
+// generation the checkpoint calls itself.
+std::string vision_model_type(const checkpoint::ModelConfig& config);
+
+// config.json of a vision-language export: the checkpoint's own, with the names and flags that belong
+// to the exported model.
+std::string vision_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied);
 
 }  // namespace deltavino::exporter

@@ -20,6 +20,11 @@ inline constexpr const char* kAttentionMask = "attention_mask";
 inline constexpr const char* kPositionIds = "position_ids";
 inline constexpr const char* kBeamIdx = "beam_idx";
 inline constexpr const char* kLogits = "logits";
+// Of the models around the language model.
+inline constexpr const char* kInput = "input";
+inline constexpr const char* kHiddenStates = "hidden_states";
+inline constexpr const char* kRotary = "rotary_pos_emb";
+inline constexpr const char* kLastHiddenState = "last_hidden_state";
 
 // States: optimum-intel and the NPU plugin match the spelling 'cache_params.past.<kind>.<i>' +
 // 'cache_params.present.<kind>.<i>', GenAI the shape of the initialiser.

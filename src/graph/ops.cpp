@@ -24,6 +24,14 @@ std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const o
     return node;
 }
 
+std::shared_ptr<ov::Model> single_output_model(const Value& value, const char* output, const ov::ParameterVector& inputs, const char* name,
+                                               const ov::SinkVector& sinks) {
+    value.get_tensor().set_names({output});
+    const auto result = std::make_shared<ov::op::v0::Result>(value);
+    result->set_friendly_name(output);
+    return std::make_shared<ov::Model>(ov::ResultVector{result}, sinks, inputs, name);
+}
+
 Value ints(const Ints& values) {
     return make<ov::op::v0::Constant>(ov::element::i64, ov::Shape{values.size()}, values);
 }

@@ -4,6 +4,7 @@
 // operation versions that OpenVINO's fusions expect (for example Swish with one input).
 #pragma once
 
+#include <openvino/core/model.hpp>
 #include <openvino/core/node.hpp>
 #include <openvino/core/partial_shape.hpp>
 #include <openvino/op/constant.hpp>
@@ -26,6 +27,9 @@ inline constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
 Value named(const Value& value, const std::string& name);
 
 std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const ov::PartialShape& shape, const std::string& name);
+// A model with one output, called `output` as tensor and as node.
+std::shared_ptr<ov::Model> single_output_model(const Value& value, const char* output, const ov::ParameterVector& inputs, const char* name,
+                                               const ov::SinkVector& sinks = {});
 
 Value ints(const Ints& values);             // i64, rank 1
 Value integer(std::int64_t value);          // i64, scalar

@@ -11,8 +11,6 @@
 #include "models/moe_tensors.hpp"
 #include "models/qwen3_next_tensors.hpp"
 
-#include <openvino/op/result.hpp>
-
 namespace deltavino::models {
 
 using namespace graph;
@@ -94,6 +92,36 @@ Value build_layers(Value x, const TextConfig& config, Weights& weights, const Sh
     return x;
 }
 
+// ids i64 [B, S] -> [B, S, C]
+Value embed(const Value& ids, const Scope& decoder) {
+    const Value table = decoder.matrix("embed_tokens.weight");
+    return named(gather(table, convert(ids, ov::element::i32), integer32(0)), decoder.path("embed_tokens.weight") + "/lookup");
+}
+
+std::vector<blocks::KeyValueState> read_cache(States& states, const TextConfig& config) {
+    std::vector<blocks::KeyValueState> cache;
+    for (std::uint64_t i = 0; i < config.count(LayerKind::FullAttention); ++i) {
+        cache.push_back(blocks::read_key_value(states, i, config));
+    }
+    return cache;
+}
+
+// Layers, final norm and head over the embeddings x [B, S, C].
+TextModel finish(Value x, const TextConfig& config, Weights& weights, bool tied, const Shared& shared, const std::vector<blocks::KeyValueState>& cache,
+                 States& states, const ov::ParameterVector& inputs, const char* model_name) {
+    const Scope decoder(weights, "model.");
+    TextModel result;
+    x = build_layers(x, config, weights, shared, cache, states, result.layer_outputs);
+    x = blocks::zero_centred_norm(x, decoder, "norm", config.rms_norm_eps, 3);
+    result.layer_outputs.push_back(x.get_node()->get_friendly_name());
+
+    const Value head = tied ? decoder.matrix("embed_tokens.weight") : weights.matrix("lm_head.weight");
+    // MatMul straight to the Result: GenAI looks for it there.
+    const Value logits = named(matmul(x, head, false, true), tied ? "lm_head" : weights.module_path("lm_head.weight"));
+    result.model = single_output_model(logits, names::kLogits, inputs, model_name, states.sinks());
+    return result;
+}
+
 }  // namespace
 
 void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied, const checkpoint::Checkpoint& checkpoint) {
@@ -119,31 +147,33 @@ TextModel build_text_model(const TextConfig& config, Weights& weights, bool tied
     const auto input_ids = parameter(ov::element::i64, {-1, -1}, names::kInputIds);
     const auto attention_mask = parameter(ov::element::i64, {-1, -1}, names::kAttentionMask);
     const auto beam_idx = parameter(ov::element::i32, {-1}, names::kBeamIdx);
-    const Scope decoder(weights, "model.");
-    TextModel result;
 
-    const Value table = decoder.matrix("embed_tokens.weight");
-    Value x = named(gather(table, convert(input_ids, ov::element::i32), integer32(0)), decoder.path("embed_tokens.weight") + "/lookup");
-
+    const Value x = embed(input_ids, Scope(weights, "model."));
     States states({beam_idx, dimension(input_ids, 0)});
-    std::vector<blocks::KeyValueState> cache;
-    for (std::uint64_t i = 0; i < config.count(LayerKind::FullAttention); ++i) {
-        cache.push_back(blocks::read_key_value(states, i, config));
-    }
+    const std::vector<blocks::KeyValueState> cache = read_cache(states, config);
     const Shared shared{blocks::sequential_rotary(cache.front().key.past, input_ids, config.rope), blocks::causal_mask(attention_mask, input_ids),
                         blocks::padding_gate(attention_mask, input_ids)};
+    return finish(x, config, weights, tied, shared, cache, states, {input_ids, attention_mask, beam_idx}, "qwen3_5_text");
+}
 
-    x = build_layers(x, config, weights, shared, cache, states, result.layer_outputs);
-    x = blocks::zero_centred_norm(x, decoder, "norm", config.rms_norm_eps, 3);
-    result.layer_outputs.push_back(x.get_node()->get_friendly_name());
+TextModel build_language_model(const TextConfig& config, Weights& weights, bool tied) {
+    const auto attention_mask = parameter(ov::element::i64, {-1, -1}, names::kAttentionMask);
+    const auto inputs_embeds = parameter(ov::element::f32, {-1, -1, static_cast<std::int64_t>(config.hidden_size)}, names::kInputsEmbeds);
+    const auto position_ids = parameter(ov::element::i64, {4, -1, -1}, names::kPositionIds);
+    const auto beam_idx = parameter(ov::element::i32, {-1}, names::kBeamIdx);
 
-    const Value head = tied ? table : weights.matrix("lm_head.weight");
-    const Value logits = named(matmul(x, head, false, true), tied ? "lm_head" : weights.module_path("lm_head.weight"));
-    logits.get_node()->output(0).get_tensor().set_names({names::kLogits});
-    const auto output = std::make_shared<ov::op::v0::Result>(logits);
-    output->set_friendly_name(names::kLogits);
-    result.model = std::make_shared<ov::Model>(ov::ResultVector{output}, states.sinks(), ov::ParameterVector{input_ids, attention_mask, beam_idx}, "qwen3_5_text");
-    return result;
+    // The paged transformation forgets the last dimension of the input; without it the first norm would not fuse.
+    const Value x = reshape(inputs_embeds, {0, 0, static_cast<std::int64_t>(config.hidden_size)});
+    States states({beam_idx, dimension(inputs_embeds, 0)});
+    const std::vector<blocks::KeyValueState> cache = read_cache(states, config);
+    const Shared shared{blocks::multimodal_rotary(position_ids, config.rope), blocks::causal_mask(attention_mask, inputs_embeds),
+                        blocks::padding_gate(attention_mask, inputs_embeds)};
+    return finish(x, config, weights, tied, shared, cache, states, {attention_mask, inputs_embeds, position_ids, beam_idx}, "qwen3_5_language");
+}
+
+std::shared_ptr<ov::Model> build_text_embeddings(Weights& weights) {
+    const auto ids = parameter(ov::element::i64, {-1, -1}, names::kInput);
+    return single_output_model(embed(ids, Scope(weights, "model.")), names::kInputsEmbeds, {ids}, "qwen3_5_text_embeddings");
 }
 
 }  // namespace deltavino::models

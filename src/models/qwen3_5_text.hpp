@@ -36,4 +36,12 @@ struct TextModel {
 // [B, S, vocab_size].
 TextModel build_text_model(const checkpoint::TextConfig& config, graph::Weights& weights, bool tied);
 
+// The same decoder behind a vision tower. Inputs attention_mask i64 [B, past + S], inputs_embeds f32
+// [B, S, hidden_size], position_ids i64 [4, B, S] (text, temporal, height, width; the first row is not
+// used), beam_idx i32 [B]; output logits f32 [B, S, vocab_size].
+TextModel build_language_model(const checkpoint::TextConfig& config, graph::Weights& weights, bool tied);
+
+// input i64 [B, S] -> inputs_embeds f32 [B, S, hidden_size].
+std::shared_ptr<ov::Model> build_text_embeddings(graph::Weights& weights);
+
 }  // namespace deltavino::models

@@ -34,6 +34,25 @@ ov::Tensor matrix_of(const std::vector<Ids>& rows) {
     return tensor_of(ov::element::i64, {rows.size(), rows.front().size()}, flat);
 }
 
+std::vector<float> values_of(const std::vector<Embedded>& rows) {
+    std::vector<float> flat;
+    for (const Embedded& row : rows) {
+        flat.insert(flat.end(), row.values.begin(), row.values.end());
+    }
+    return flat;
+}
+
+// [4, tokens of all rows]
+Ids positions_of(const std::vector<Embedded>& rows) {
+    Ids flat;
+    for (std::size_t axis = 0; axis < 4; ++axis) {
+        for (const Embedded& row : rows) {
+            flat.insert(flat.end(), row.positions[axis].begin(), row.positions[axis].end());
+        }
+    }
+    return flat;
+}
+
 bool is_cache(const std::string& name) {
     return name.find("_cache.") != std::string::npos || name.find("_state_table.") != std::string::npos;
 }
@@ -116,26 +135,45 @@ void StatefulEngine::reset() {
     past_ = 0;
 }
 
+Embedded Embedded::part(std::size_t begin, std::size_t end) const {
+    const std::size_t width = values.size() / tokens();
+    const auto cut = [&](const auto& from, std::size_t unit) {
+        const auto first = from.begin();
+        return std::remove_cvref_t<decltype(from)>(first + static_cast<std::ptrdiff_t>(begin * unit), first + static_cast<std::ptrdiff_t>(end * unit));
+    };
+    return {cut(values, width), {cut(positions[0], 1), cut(positions[1], 1), cut(positions[2], 1), cut(positions[3], 1)}};
+}
+
 Logits StatefulEngine::step(const std::vector<Ids>& rows, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
-    const std::size_t length = rows.front().size();
+    request_.set_tensor("input_ids", matrix_of(rows));
+    return infer(rows.size(), rows.front().size(), std::move(mask), std::move(beam));
+}
+
+Logits StatefulEngine::step(const std::vector<Embedded>& rows, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
+    const std::size_t length = rows.front().tokens();
+    request_.set_tensor("inputs_embeds", tensor_of(ov::element::f32, {rows.size(), length, rows.front().values.size() / length}, values_of(rows)));
+    request_.set_tensor("position_ids", tensor_of(ov::element::i64, {4, rows.size(), length}, positions_of(rows)));
+    return infer(rows.size(), length, std::move(mask), std::move(beam));
+}
+
+Logits StatefulEngine::infer(std::size_t rows, std::size_t length, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
     past_ += length;
     if (mask.empty()) {
-        mask.assign(rows.size(), Ids(past_, 1));
+        mask.assign(rows, Ids(past_, 1));
     }
-    for (std::int32_t i = 0; beam.size() < rows.size(); ++i) {
+    for (std::int32_t i = 0; beam.size() < rows; ++i) {
         beam.push_back(i);
     }
-    request_.set_tensor("input_ids", matrix_of(rows));
     request_.set_tensor("attention_mask", matrix_of(mask));
     request_.set_tensor("beam_idx", tensor_of(ov::element::i32, {beam.size()}, beam));
     request_.infer();
     const ov::Tensor logits = request_.get_tensor("logits");
     const std::size_t row_size = length * logits.get_shape().back();
-    if (logits.get_size() != rows.size() * row_size) {
+    if (logits.get_size() != rows * row_size) {
         throw std::runtime_error("unexpected shape of logits");
     }
     Logits result;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (std::size_t i = 0; i < rows; ++i) {
         const float* begin = logits.data<float>() + i * row_size;
         result.emplace_back(begin, begin + row_size);
     }
@@ -177,6 +215,33 @@ void PagedEngine::set(const std::string& name, const std::vector<std::int32_t>& 
 Logits PagedEngine::step(const std::vector<Ids>& tokens) {
     Ids flat;
     Ids positions;
+    std::vector<std::size_t> lengths;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        for (std::size_t t = 0; t < tokens[i].size(); ++t) {
+            flat.push_back(tokens[i][t]);
+            positions.push_back(static_cast<std::int64_t>(past_[i] + t));
+        }
+        lengths.push_back(tokens[i].size());
+    }
+    request_.set_tensor("input_ids", tensor_of(ov::element::i64, {flat.size()}, flat));
+    request_.set_tensor("position_ids", tensor_of(ov::element::i64, {positions.size()}, positions));
+    return infer(lengths);
+}
+
+Logits PagedEngine::step(const std::vector<Embedded>& tokens) {
+    std::vector<std::size_t> lengths;
+    std::size_t total = 0;
+    for (const Embedded& row : tokens) {
+        lengths.push_back(row.tokens());
+        total += row.tokens();
+    }
+    const std::vector<float> values = values_of(tokens);
+    request_.set_tensor("inputs_embeds", tensor_of(ov::element::f32, {total, values.size() / total}, values));
+    request_.set_tensor("position_ids", tensor_of(ov::element::i64, {4, total}, positions_of(tokens)));
+    return infer(lengths);
+}
+
+Logits PagedEngine::infer(const std::vector<std::size_t>& lengths) {
     std::vector<std::int32_t> begins{0};
     std::vector<std::int32_t> past;
     std::vector<std::int32_t> blocks;
@@ -184,17 +249,13 @@ Logits PagedEngine::step(const std::vector<Ids>& tokens) {
     std::vector<std::int32_t> linear_blocks;
     std::vector<std::int32_t> linear_begins{0};
     std::size_t longest = 0;
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
         past.push_back(static_cast<std::int32_t>(past_[i]));
-        for (std::size_t t = 0; t < tokens[i].size(); ++t) {
-            flat.push_back(tokens[i][t]);
-            positions.push_back(static_cast<std::int64_t>(past_[i] + t));
-        }
-        begins.push_back(static_cast<std::int32_t>(flat.size()));
-        past_[i] += tokens[i].size();
+        begins.push_back(begins.back() + static_cast<std::int32_t>(lengths[i]));
+        past_[i] += lengths[i];
         longest = std::max(longest, past_[i]);
         // Blocks in reverse order of sequences, so that a graph that ignores the table shows.
-        const auto first = static_cast<std::int32_t>((tokens.size() - 1 - i) * kBlocksPerSequence);
+        const auto first = static_cast<std::int32_t>((lengths.size() - 1 - i) * kBlocksPerSequence);
         for (std::size_t b = 0; b < kBlocksPerSequence; ++b) {
             blocks.push_back(first + static_cast<std::int32_t>(b));
         }
@@ -202,8 +263,6 @@ Logits PagedEngine::step(const std::vector<Ids>& tokens) {
         linear_blocks.insert(linear_blocks.end(), {first, first});
         linear_begins.push_back(static_cast<std::int32_t>(linear_blocks.size()));
     }
-    request_.set_tensor("input_ids", tensor_of(ov::element::i64, {flat.size()}, flat));
-    request_.set_tensor("position_ids", tensor_of(ov::element::i64, {positions.size()}, positions));
     ov::Tensor max_context(ov::element::i32, {});
     *max_context.data<std::int32_t>() = static_cast<std::int32_t>(longest);
     request_.set_tensor("max_context_len", max_context);
@@ -214,14 +273,14 @@ Logits PagedEngine::step(const std::vector<Ids>& tokens) {
     set("la.past_lens", past);
     set("la.block_indices", linear_blocks);
     set("la.block_indices_begins", linear_begins);
-    set("la.cache_interval", std::vector<std::int32_t>(tokens.size(), 0));
+    set("la.cache_interval", std::vector<std::int32_t>(lengths.size(), 0));
     request_.infer();
     const ov::Tensor logits = request_.get_output_tensor(0);
     const std::size_t vocabulary = logits.get_shape().back();
     Logits result;
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
         const float* begin = logits.data<float>() + static_cast<std::size_t>(begins[i]) * vocabulary;
-        result.emplace_back(begin, begin + tokens[i].size() * vocabulary);
+        result.emplace_back(begin, begin + lengths[i] * vocabulary);
     }
     return result;
 }

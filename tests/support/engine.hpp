@@ -8,6 +8,7 @@
 #include <openvino/runtime/compiled_model.hpp>
 #include <openvino/runtime/infer_request.hpp>
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -21,6 +22,14 @@ using Ids = std::vector<std::int64_t>;
 
 // [rows][tokens * vocabulary]
 using Logits = std::vector<std::vector<float>>;
+
+// What a decoder behind a vision tower reads in place of the ids of one row.
+struct Embedded {
+    std::vector<float> values;                // [tokens * width]
+    std::array<Ids, 4> positions;             // text, temporal, height, width
+    std::size_t tokens() const { return positions[0].size(); }
+    Embedded part(std::size_t begin, std::size_t end) const;
+};
 
 class SilentProgress : public ProgressSink {
 public:
@@ -50,8 +59,11 @@ public:
     // One call: rows of equal length; `mask` covers the past and these tokens (empty: all ones);
     // `beam` empty: identity.
     Logits step(const std::vector<Ids>& rows, std::vector<Ids> mask = {}, std::vector<std::int32_t> beam = {});
+    Logits step(const std::vector<Embedded>& rows, std::vector<Ids> mask = {}, std::vector<std::int32_t> beam = {});
 
 private:
+    Logits infer(std::size_t rows, std::size_t length, std::vector<Ids> mask, std::vector<std::int32_t> beam);
+
     ov::InferRequest request_;
     std::size_t past_ = 0;
 };
@@ -64,9 +76,12 @@ public:
 
     // tokens[i]: the next tokens of sequence i (at least one); their logits come back.
     Logits step(const std::vector<Ids>& tokens);
+    Logits step(const std::vector<Embedded>& tokens);
     const std::map<std::string, std::size_t>& operations() const { return operations_; }
+    const ov::CompiledModel& compiled() const { return compiled_; }
 
 private:
+    Logits infer(const std::vector<std::size_t>& lengths);
     void set(const std::string& name, const std::vector<std::int32_t>& values);
 
     std::map<std::string, std::size_t> operations_;

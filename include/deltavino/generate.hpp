@@ -1,0 +1,92 @@
+// Runs an exported model directory: text goes in, with pictures when the model takes them, text comes out.
+#pragma once
+
+#include <deltavino/error.hpp>
+#include <deltavino/progress.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace deltavino {
+
+struct RunnerOptions {
+    std::filesystem::path model;  // the exported directory
+    std::string device = "CPU";   // as OpenVINO names it
+    std::string precision;        // f32, bf16 or f16; empty: what the device prefers. f32 also keeps the states unquantized
+    bool one_question = false;    // only one question will be asked: nothing is kept for a second, which saves a little
+};
+
+// Used when neither the caller nor generation_config.json gives a limit.
+inline constexpr std::uint64_t kDefaultMaxNewTokens = 512;
+
+// Empty values come from generation_config.json. Where that says nothing, too, the most likely token is taken.
+struct GenerateOptions {
+    std::optional<std::uint64_t> max_new_tokens;
+    std::optional<double> temperature;  // 0: the most likely token; giving any of these three others turns sampling on
+    std::optional<std::uint64_t> top_k;
+    std::optional<double> top_p;
+    std::optional<double> repetition_penalty;
+    std::uint64_t seed = 0;
+    bool ignore_eos = false;       // go on until max_new_tokens
+    std::optional<bool> thinking;  // empty: as the checkpoint's chat template does it
+};
+
+struct Question {
+    std::string text;
+    std::vector<std::filesystem::path> pictures;  // PNG or JPEG files; they stand before the text
+};
+
+enum class FinishReason { EndOfSequence, Length, Cancelled };
+
+struct Answer {
+    std::string text;                       // what was streamed
+    std::vector<std::int64_t> ids;          // generated tokens, with the end-of-sequence token
+    std::string prompt;                     // the text that was fed, one placeholder for a picture
+    std::vector<std::int64_t> prompt_ids;   // the tokens that were fed, one placeholder for each merged patch
+    std::uint64_t context_tokens = 0;       // tokens that the states held before
+    FinishReason finish = FinishReason::EndOfSequence;
+    double first_token_seconds = 0.0;       // from the call to the first token
+    double later_token_seconds = 0.0;       // all the others together
+};
+
+// Gets text as it is generated: whole UTF-8 characters, never empty.
+using TextSink = std::function<void(std::string_view)>;
+
+// A loaded model and one conversation with it. Not thread-safe. The calls below throw Error; one that
+// says a picture or an option is unusable leaves the conversation as it was, any other begins a new one.
+class Runner {
+public:
+    // Loads everything. `progress` hears warnings, is asked whether to stop, and must outlive the runner.
+    Runner(const RunnerOptions& options, ProgressSink& progress);
+    ~Runner();
+    Runner(const Runner&) = delete;
+    Runner& operator=(const Runner&) = delete;
+
+    bool takes_pictures() const;
+    // Whether the next question continues a conversation.
+    bool remembers() const;
+
+    // Forgets the conversation. `system`: a system turn for the next one.
+    void begin(std::optional<std::string> system);
+
+    // Asks in the Qwen chat format, after what was asked and answered before. Earlier turns are not read
+    // again, except that an answer that held thinking is read once more without it, as the family's
+    // templates write it: the result is the same as if the whole history had been read anew.
+    Answer ask(const Question& question, const GenerateOptions& options, const TextSink& sink);
+
+    // Continues a text without any format, after forgetting the conversation. For each picture the text
+    // holds one '<|vision_start|><|image_pad|><|vision_end|>'.
+    Answer complete(const Question& prompt, const GenerateOptions& options, const TextSink& sink);
+
+private:
+    struct Session;
+    std::unique_ptr<Session> session_;
+};
+
+}  // namespace deltavino

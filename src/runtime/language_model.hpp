@@ -1,0 +1,67 @@
+// The language model of an exported directory with its states: what was read so far.
+#pragma once
+
+#include <openvino/openvino.hpp>
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace deltavino::runtime {
+
+// Where a model runs and how. `precision` "f32" computes and keeps states in float32; empty leaves it to the device.
+struct DeviceSettings {
+    std::string device = "CPU";
+    std::string precision;
+};
+
+// Properties for compile_model, of those that `device` knows.
+ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings);
+
+// Reads `directory`/`name`.xml; throws ErrorKind::Input naming the file when it is missing or broken.
+std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::path& directory, const char* name);
+
+ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name, const DeviceSettings& settings);
+
+// Tokens to feed: ids for a text model; embeddings and M-RoPE positions for a vision-language one.
+struct TokenBatch {
+    std::vector<std::int64_t> ids;
+    std::vector<float> embeddings;                          // [tokens, hidden], empty for a text model
+    std::array<std::vector<std::int64_t>, 3> positions;     // as token_positions() gives them, empty for a text model
+};
+
+class LanguageModel {
+public:
+    // Takes openvino_language_model.xml when it is there, else openvino_model.xml.
+    LanguageModel(ov::Core& core, const std::filesystem::path& directory, const DeviceSettings& settings);
+
+    bool takes_embeddings() const { return takes_embeddings_; }
+    std::size_t tokens_read() const { return tokens_read_; }
+
+    // Reads `batch` after what was read before; returns the logits of the last token, valid until the
+    // next call. They may be overwritten.
+    std::span<float> read(const TokenBatch& batch);
+
+    void reset();
+
+    // A place to come back to. It holds the states of the linear layers, which cannot be shortened;
+    // those of attention layers are cut back in place.
+    struct Mark {
+        std::size_t tokens = 0;
+        std::vector<std::pair<std::string, ov::Tensor>> states;
+    };
+    Mark mark();
+    void rewind(const Mark& mark);
+
+private:
+    ov::InferRequest request_;
+    bool takes_embeddings_ = false;
+    std::size_t tokens_read_ = 0;
+    std::vector<std::int64_t> mask_;       // ones, shown to the model up to its past length
+    std::vector<std::int64_t> positions_;  // [4, tokens]
+};
+
+}  // namespace deltavino::runtime

@@ -1,0 +1,35 @@
+// The vision tower of an exported directory: from pixel patches to the rows that replace placeholders.
+#pragma once
+
+#include "runtime/image.hpp"
+#include "runtime/language_model.hpp"
+#include "runtime/settings.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace deltavino::runtime {
+
+class VisionModel {
+public:
+    VisionModel(ov::Core& core, const std::filesystem::path& directory, const DeviceSettings& settings);
+
+    const PictureSettings& settings() const { return settings_; }
+
+    // Rows [patches / merge_size^2, width] for one picture. Pictures do not see each other in the tower,
+    // so each goes through alone: the attention mask never has to tell them apart.
+    std::vector<float> rows(const Patches& patches);
+
+private:
+    std::vector<float> position_embeddings(const PatchGrid& grid);
+
+    PictureSettings settings_;
+    std::uint32_t table_side_ = 0;
+    std::uint32_t rotary_width_ = 0;
+    ov::InferRequest embeddings_;
+    ov::InferRequest positions_;
+    ov::InferRequest merger_;
+};
+
+}  // namespace deltavino::runtime
