@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Write a checkpoint with the tensor names and sizes of a published mixture of experts, almost all of it holes.
 
-    sparse_checkpoint.py OUT [--geometry 35b-a3b] [--layers 40] [--split-experts]
+    sparse_checkpoint.py OUT [--geometry 35b-a3b] [--layers 40] [--vocabulary 248320] [--split-experts] [--full]
 
 The files have their full length but take a few hundred megabytes of disk: of each tensor only the first
-rows hold numbers, the rest reads as zeros. For measuring memory and time of an export. Needs numpy only.
+rows hold numbers, the rest reads as zeros. For measuring memory and time of an export. With --full there
+are no holes, for measuring inference. Needs numpy only.
 """
 
 import argparse
@@ -80,7 +81,14 @@ def tensors(g: dict, layers: int, split: bool):
     yield "lm_head.weight", [g["vocabulary"], hidden]
 
 
-def write_shard(path: Path, rows: list, generator: np.random.Generator) -> None:
+def bfloat16(count: int, scale: float, generator: np.random.Generator) -> bytes:
+    """Random numbers; a long run repeats, from another place each time."""
+    block = generator.standard_normal(min(count, 1 << 22), np.float32) * np.float32(scale)
+    bits = (block.view(np.uint32) >> 16).astype(np.uint16)
+    return np.resize(bits, count).tobytes()
+
+
+def write_shard(path: Path, rows: list, generator: np.random.Generator, full: bool) -> None:
     header, offset = {}, 0
     for name, shape in rows:
         size = 2 * int(np.prod(shape))
@@ -92,11 +100,10 @@ def write_shard(path: Path, rows: list, generator: np.random.Generator) -> None:
         begin = 8 + len(text)
         file.truncate(begin + offset)
         for name, shape in rows:
-            columns = int(np.prod(shape[-1:]))
-            count = min(int(np.prod(shape)), ROWS_WITH_NUMBERS * columns)
-            numbers = generator.standard_normal(count, np.float32) * np.float32(0.02)
+            columns = shape[-1]
+            size = int(np.prod(shape))
             file.seek(begin + header[name]["data_offsets"][0])
-            file.write((numbers.view(np.uint32) >> 16).astype(np.uint16).tobytes())
+            file.write(bfloat16(size if full else min(size, ROWS_WITH_NUMBERS * columns), columns**-0.5, generator))
 
 
 def main() -> None:
@@ -104,9 +111,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--geometry", choices=GEOMETRIES, default="35b-a3b")
     parser.add_argument("--layers", type=int)
+    parser.add_argument("--vocabulary", type=int)
     parser.add_argument("--split-experts", action="store_true")
+    parser.add_argument("--full", action="store_true", help="numbers everywhere")
     arguments = parser.parse_args()
-    geometry = GEOMETRIES[arguments.geometry]
+    geometry = dict(GEOMETRIES[arguments.geometry])
+    geometry["vocabulary"] = arguments.vocabulary or geometry["vocabulary"]
     layers = arguments.layers or geometry["layers"]
     shards, size = [[]], 0
     for name, shape in tensors(geometry, layers, arguments.split_experts):
@@ -120,7 +130,7 @@ def main() -> None:
     weight_map = {}
     for i, rows in enumerate(shards):
         name = f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
-        write_shard(arguments.out / name, rows, generator)
+        write_shard(arguments.out / name, rows, generator, arguments.full)
         weight_map |= {tensor: name for tensor, _ in rows}
     (arguments.out / "config.json").write_text(json.dumps(config(geometry, layers), indent=2))
     (arguments.out / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
