@@ -84,7 +84,7 @@ public:
         add(ModelPart::Other, graph::names::kVisionEmbeddings, [&](Weights& weights) { return models::build_vision_embeddings(vision, weights); });
         add(ModelPart::Other, graph::names::kVisionPositions, [](Weights& weights) { return models::build_vision_positions(weights); });
         Artifact& merger = add(ModelPart::Other, graph::names::kVisionMerger, [&](Weights& weights) { return models::build_vision_merger(vision, weights); });
-        // The residual sums of the tower can leave the range of float16, as those of the decoder.
+        // The products of the tower can leave the range of float16, as those of the decoder.
         merger.runtime_info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
         return std::move(artifacts_);
     }

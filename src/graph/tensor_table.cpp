@@ -18,6 +18,9 @@ std::string unexpected_hint(const std::string& name) {
             return ": the checkpoint is quantized already; use the original one in bfloat16 or float16";
         }
     }
+    if (name.find(".mlp.experts.") != std::string::npos) {
+        return ": config.json has fewer experts or none (num_experts), or the layer stores its experts in two ways";
+    }
     return {};
 }
 
@@ -48,6 +51,11 @@ void TensorTable::add(std::string name, std::vector<std::uint64_t> shape, Role r
     rows_.push_back({std::move(name), std::move(shape), role});
 }
 
+void TensorTable::assemble(std::string name, std::vector<std::uint64_t> shape, Role role, std::vector<Part> parts) {
+    std::string key = name;
+    assemblies_[std::move(key)] = {std::move(name), std::move(shape), role, std::move(parts)};
+}
+
 void TensorTable::leave_out(std::string prefix, std::string why) {
     left_out_.emplace_back(std::move(prefix), std::move(why));
 }
@@ -58,6 +66,11 @@ const TensorRow& TensorTable::require(const std::string& name) const {
         fail(ErrorKind::Internal, "tensor '{}' is used but not in the model's table", name);
     }
     return rows_[found->second];
+}
+
+const Assembly* TensorTable::find_assembly(const std::string& name) const {
+    const auto found = assemblies_.find(name);
+    return found == assemblies_.end() ? nullptr : &found->second;
 }
 
 std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoint& checkpoint) const {

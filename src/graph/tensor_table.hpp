@@ -39,13 +39,32 @@ struct TensorRow {
     Role role = Role::Vector;
 };
 
+// Some rows of a tensor of the table, seen as [rows, columns].
+struct Part {
+    std::string name;  // canonical
+    std::uint64_t first_row = 0;
+    std::uint64_t rows = 0;
+};
+
+// A weight of the model that the checkpoint stores in another way: the rows of `parts`, in order. Blocks
+// ask for it by its name like for any other.
+struct Assembly {
+    std::string name;  // canonical, of no tensor
+    std::vector<std::uint64_t> shape;
+    Role role = Role::Vector;
+    std::vector<Part> parts;
+};
+
 class TensorTable {
 public:
     void add(std::string name, std::vector<std::uint64_t> shape, Role role);
+    // The tensors of the parts are added on their own.
+    void assemble(std::string name, std::vector<std::uint64_t> shape, Role role, std::vector<Part> parts);
     // Tensors under this canonical prefix are left out on purpose; `why` tells the user.
     void leave_out(std::string prefix, std::string why);
 
     const TensorRow& require(const std::string& name) const;
+    const Assembly* find_assembly(const std::string& name) const;
     const std::vector<TensorRow>& rows() const { return rows_; }
 
     struct LeftOut {
@@ -61,6 +80,7 @@ public:
 private:
     std::vector<TensorRow> rows_;
     std::map<std::string, std::size_t> index_;
+    std::map<std::string, Assembly> assemblies_;
     std::vector<std::pair<std::string, std::string>> left_out_;
 };
 

@@ -63,6 +63,9 @@ std::shared_ptr<ov::op::v0::Constant> Weights::placeholder(ov::element::Type typ
 }
 
 Value Weights::matrix(const std::string& name) {
+    if (const Assembly* assembly = table_.find_assembly(name)) {
+        return assembled(name, assembly->role, ov::Shape(assembly->shape.begin(), assembly->shape.end()), assembly->parts);
+    }
     const std::vector<std::uint64_t>& shape = table_.require(name).shape;
     return matrix(name, ov::Shape(shape.begin(), shape.end()));
 }
@@ -78,7 +81,7 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
         return made->second;
     }
     WeightJob job;
-    job.name = name;
+    job.name = stored_name(name);
     job.canonical_name = name;
     job.role = role;
     job.columns = shape.back();
@@ -87,14 +90,14 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
         const checkpoint::Tensor& tensor = checkpoint_.require(part.name);
         job.sources.push_back({&tensor, part.first_row, part.rows});
         job.rows += part.rows;
-        if (parts.size() == 1) {
-            job.name = tensor.info.name;
-        }
     }
     if (job.rows * job.columns != ov::shape_size(shape)) {
         fail(ErrorKind::Internal, "weight '{}' has {} rows of {}, its shape says otherwise", name, job.rows, job.columns);
     }
-    job.storage = policy_({name, role, job.rows, job.columns, job.sources.front().tensor->info.dtype});
+    const auto type_of = [](const RowSlice& slice) { return slice.tensor->info.dtype; };
+    const checkpoint::DType first = type_of(job.sources.front());
+    const bool alike = std::all_of(job.sources.begin(), job.sources.end(), [&](const RowSlice& slice) { return type_of(slice) == first; });
+    job.storage = policy_({name, role, job.rows, job.columns, alike ? first : checkpoint::DType::F32});
     const Value value = job.storage.scheme ? compressed(job, shape) : plain(job, shape);
     jobs_.push_back(std::move(job));
     made_.emplace(name, value);
@@ -159,8 +162,25 @@ std::vector<double> Weights::values(const std::string& name) const {
     return {stored.begin(), stored.end()};
 }
 
+// The stored name of a tensor; for an assembly, that of its first part with the assembly's own end.
+std::string Weights::stored_name(const std::string& name) const {
+    const Assembly* assembly = table_.find_assembly(name);
+    if (assembly == nullptr) {
+        return checkpoint_.require(name).info.name;
+    }
+    const std::string& part = assembly->parts.front().name;
+    const auto differ = std::mismatch(part.begin(), part.end(), name.begin(), name.end());
+    const std::size_t end = static_cast<std::size_t>(part.end() - differ.first);
+    std::string stored = checkpoint_.require(part).info.name;
+    if (stored.size() < end) {
+        fail(ErrorKind::Internal, "weight '{}' has no name in common with its part '{}'", name, stored);
+    }
+    stored.resize(stored.size() - end);
+    return stored.append(differ.second, name.end());
+}
+
 std::string Weights::module_path(const std::string& name) const {
-    std::string path = checkpoint_.require(name).info.name;
+    std::string path = stored_name(name);
     if (path.ends_with(".weight")) {
         path.resize(path.size() - std::string_view(".weight").size());
     }

@@ -63,27 +63,18 @@ struct WeightRequest {
 
 using StoragePolicy = std::function<Storage(const WeightRequest& request)>;
 
-// Some rows of a tensor of the table, seen as [rows, columns].
-struct Part {
-    std::string name;  // canonical
-    std::uint64_t first_row = 0;
-    std::uint64_t rows = 0;
-};
-
 class Weights {
 public:
     Weights(const checkpoint::Checkpoint& checkpoint, const TensorTable& table, StoragePolicy policy);
 
-    // The weight as a float32 value of its own shape.
+    // A tensor or an assembly of the table as a float32 value of its own shape.
     Value matrix(const std::string& name);
-    // The same values under another shape, for example a convolution kernel.
+    // The values of a tensor under another shape, for example a convolution kernel.
     Value matrix(const std::string& name, const ov::Shape& shape);
-    // A weight put together from rows of several tensors, for example a stack of experts [E, N, K]. The
-    // last dimension of `shape` is the number of columns. `name` is canonical and unique.
-    Value assembled(const std::string& name, Role role, const ov::Shape& shape, const std::vector<Part>& parts);
     // Values of a small tensor, for folding on the spot. Throws ErrorKind::Input for NaN or infinity.
     std::vector<double> values(const std::string& name) const;
-    // 'model.language_model.layers.0.mlp.up_proj': the module path as the checkpoint spells it.
+    // 'model.language_model.layers.0.mlp.up_proj': the module path as the checkpoint spells it, or would
+    // spell it for an assembly.
     std::string module_path(const std::string& name) const;
 
     const std::vector<WeightJob>& jobs() const { return jobs_; }
@@ -92,6 +83,9 @@ public:
     const TensorTable& table() const { return table_; }
 
 private:
+    // The last dimension of `shape` is the number of columns.
+    Value assembled(const std::string& name, Role role, const ov::Shape& shape, const std::vector<Part>& parts);
+    std::string stored_name(const std::string& name) const;
     std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape, const std::string& name);
     Value plain(WeightJob& job, const ov::Shape& shape);
     Value compressed(WeightJob& job, const ov::Shape& shape);

@@ -56,9 +56,6 @@ Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assum
     plan.config = checkpoint::read_config(checkpoint.config_text(), (checkpoint.directory() / "config.json").string());
     plan.notes = plan.config.notes;
     plan.task = choose_task(task, plan.config);
-    if (plan.config.text.moe) {
-        fail(ErrorKind::Unsupported, "cannot export '{}' for '{}' yet", plan.config.model_type, task_name(plan.task));
-    }
     if (plan.config.text.count(checkpoint::LayerKind::FullAttention) == 0) {
         fail(ErrorKind::Unsupported, "cannot export this model: it has no full-attention layer, from which positions are counted");
     }
@@ -67,7 +64,7 @@ Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assum
              checkpoint.directory().string());
     }
     plan.tied_head = decide_tied_head(checkpoint, plan.config.text.tie_word_embeddings, assume_tied_head, plan.notes);
-    add_text_tensors(plan.table, plan.config.text, plan.tied_head);
+    add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
     if (plan.task == Task::ImageTextToText) {
         if (!plan.config.text.rope.mrope_interleaved) {
             fail(ErrorKind::Unsupported, "cannot export this model: mrope_interleaved is false, only interleaved multimodal positions are handled");

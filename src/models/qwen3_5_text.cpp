@@ -3,10 +3,13 @@
 #include "blocks/attention.hpp"
 #include "blocks/gated_delta_net.hpp"
 #include "blocks/mlp.hpp"
+#include "blocks/moe.hpp"
 #include "blocks/norm.hpp"
 #include "blocks/rope.hpp"
 #include "graph/names.hpp"
 #include "graph/state.hpp"
+#include "models/moe_tensors.hpp"
+#include "models/qwen3_next_tensors.hpp"
 
 namespace deltavino::models {
 
@@ -33,10 +36,14 @@ void add_mixer_tensors(TensorTable& table, const TextConfig& c, const std::strin
     const std::string p = layer + "linear_attn.";
     const std::uint64_t heads = c.linear_num_value_heads;
     const std::uint64_t values = heads * c.linear_value_head_dim;
-    table.add(p + "in_proj_qkv.weight", {c.conv_channels(), hidden}, Role::DeltaProjection);
-    table.add(p + "in_proj_z.weight", {values, hidden}, Role::DeltaProjection);
-    table.add(p + "in_proj_b.weight", {heads, hidden}, Role::DecayProjection);
-    table.add(p + "in_proj_a.weight", {heads, hidden}, Role::DecayProjection);
+    if (c.model_type == "qwen3_next") {
+        add_interleaved_projections(table, c, p);
+    } else {
+        table.add(p + "in_proj_qkv.weight", {c.conv_channels(), hidden}, Role::DeltaProjection);
+        table.add(p + "in_proj_z.weight", {values, hidden}, Role::DeltaProjection);
+        table.add(p + "in_proj_b.weight", {heads, hidden}, Role::DecayProjection);
+        table.add(p + "in_proj_a.weight", {heads, hidden}, Role::DecayProjection);
+    }
     table.add(p + "conv1d.weight", {c.conv_channels(), 1, c.linear_conv_kernel_dim}, Role::Convolution);
     table.add(p + "dt_bias", {heads}, Role::Vector);
     table.add(p + "A_log", {heads}, Role::Vector);
@@ -77,7 +84,8 @@ Value build_layers(Value x, const TextConfig& config, Weights& weights, const Sh
                                 : blocks::gated_attention(normed, layer / "self_attn", config, shared.rotary, shared.mask, cache[full_index++], states);
         x = named(add(x, mixed), path + "/mixer_residual");
 
-        const Value forwarded = blocks::swiglu(blocks::zero_centred_norm(x, layer, "post_attention_layernorm", config.rms_norm_eps, 3), layer / "mlp");
+        const Value normed_again = blocks::zero_centred_norm(x, layer, "post_attention_layernorm", config.rms_norm_eps, 3);
+        const Value forwarded = config.moe ? blocks::mixture_of_experts(normed_again, layer / "mlp", config) : blocks::swiglu(normed_again, layer / "mlp");
         layer_outputs.push_back(path + "/residual");
         x = named(add(x, forwarded), layer_outputs.back());
     }
@@ -116,14 +124,18 @@ TextModel finish(Value x, const TextConfig& config, Weights& weights, bool tied,
 
 }  // namespace
 
-void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied) {
+void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied, const checkpoint::Checkpoint& checkpoint) {
     table.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, Role::Embedding);
     for (std::uint64_t i = 0; i < config.num_hidden_layers; ++i) {
         const std::string layer = layer_prefix(i);
         table.add(layer + "input_layernorm.weight", {config.hidden_size}, Role::Vector);
         add_mixer_tensors(table, config, layer, config.layer_types[i]);
         table.add(layer + "post_attention_layernorm.weight", {config.hidden_size}, Role::Vector);
-        add_feed_forward_tensors(table, config, layer);
+        if (config.moe) {
+            add_moe_tensors(table, config, layer, checkpoint);
+        } else {
+            add_feed_forward_tensors(table, config, layer);
+        }
     }
     table.add("model.norm.weight", {config.hidden_size}, Role::Vector);
     if (!tied) {

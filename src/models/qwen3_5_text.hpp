@@ -4,8 +4,9 @@
 //   for each layer:  x = x + mixer(norm(x));  x = x + feed_forward(norm(x))
 //   logits = head(norm(x))
 //
-// mixer is the gated delta rule or gated full attention, as layer_types says. Source: transformers 5.2
-// `Qwen3_5ForCausalLM`, `Qwen3_5ForConditionalGeneration`.
+// mixer is the gated delta rule or gated full attention, as layer_types says; feed_forward is one layer or
+// a mixture of experts. Source: transformers 5.2 `Qwen3_5ForCausalLM`, `Qwen3_5ForConditionalGeneration`,
+// their `Moe` twins and `Qwen3NextForCausalLM`.
 #pragma once
 
 #include "checkpoint/config.hpp"
@@ -20,8 +21,9 @@
 
 namespace deltavino::models {
 
-// The rows of the decoder. `tied`: the head reads the embedding.
-void add_text_tensors(graph::TensorTable& table, const checkpoint::TextConfig& config, bool tied);
+// The rows of the decoder. `tied`: the head reads the embedding. The names in `checkpoint` tell how the
+// experts are stored.
+void add_text_tensors(graph::TensorTable& table, const checkpoint::TextConfig& config, bool tied, const checkpoint::Checkpoint& checkpoint);
 
 struct TextModel {
     std::shared_ptr<ov::Model> model;

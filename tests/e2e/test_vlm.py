@@ -55,10 +55,11 @@ def vlm_answers(model: str, backend: str) -> dict:
         users = [message for message in chat["messages"] if message["role"] == "user"]
         if len(users) > 1:
             # the golden's earlier answer is what the model says itself
-            pipeline.start_chat()
+            history = genai.ChatHistory()
             for user, image in zip(users, pictures, strict=True):
-                answers[chat["name"]] = answer(pipeline.generate(question(user), images=[image], generation_config=greedy()))
-            pipeline.finish_chat()
+                history.append({"role": "user", "content": question(user)})
+                answers[chat["name"]] = answer(pipeline.generate(history, images=[image], generation_config=greedy()))
+                history.append({"role": "assistant", "content": answers[chat["name"]][0]})
         else:
             answers[chat["name"]] = answer(pipeline.generate(question(users[0]), images=pictures, generation_config=greedy()))
     frames = np.concatenate([picture(name).data for name in ["pictures/red-circle-on-blue.png"] * 4])
@@ -130,11 +131,24 @@ def test_continuous_batching(answers_by_pipeline):
     assert answers["tokens of all"] == sum(expected(chat)[1] for chat in chats)
 
 
+def assert_pictures_are_named(answers: dict) -> None:
+    for name in ["green-square-on-white", "red-circle-on-blue", "yellow-triangle-on-black"]:
+        colour, shape, _, ground = name.split("-")
+        assert answers[name][0] == f"A {colour} {shape} on a {ground} ground."
+
+
 def test_pictures_are_named_correctly(answers_by_pipeline):
     for answers in answers_by_pipeline.values():
-        for name in ["green-square-on-white", "red-circle-on-blue", "yellow-triangle-on-black"]:
-            colour, shape, _, ground = name.split("-")
-            assert answers[name][0] == f"A {colour} {shape} on a {ground} ground."
+        assert_pictures_are_named(answers)
+
+
+@pytest.mark.parametrize("weight_format", ["fp16", "int8", "int4"])
+def test_pictures_with_smaller_weights(tmp_path, weight_format):
+    result = run_deltavino("export", "-m", KJV, tmp_path / "out", "--weight-format", weight_format)
+    assert result.returncode == 0, result.stderr
+    result = run_pipeline(tmp_path / "out", "VLM-PA")
+    assert result.returncode == 0, result.stderr
+    assert_pictures_are_named(json.loads(result.stdout.splitlines()[-1]))
 
 
 def test_video_is_the_same_on_both_backends(answers_by_pipeline):

@@ -244,12 +244,15 @@ TEST_P(TextModel, PortsAndStatesAreThoseThatConsumersLookUp) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Dense, TextModel, testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl"),
-                         [](const auto& tested) {
-                             std::string name = tested.param;
-                             std::replace(name.begin(), name.end(), '-', '_');
-                             return name;
-                         });
+std::string case_name(const testing::TestParamInfo<std::string>& tested) {
+    std::string name = tested.param;
+    std::replace(name.begin(), name.end(), '-', '_');
+    return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Dense, TextModel, testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl"), case_name);
+INSTANTIATE_TEST_SUITE_P(Moe, TextModel, testing::Values("moe-e8k2", "moe-e16k4", "moe-split", "moe-tie", "moe-vl"), case_name);
+INSTANTIATE_TEST_SUITE_P(Next, TextModel, testing::Values("next-e8k2", "next-r2"), case_name);
 
 TEST(LongText, PositionsAbove2048) {
     Exported& dense = exported("dense-long");

@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 namespace names = graph::names;
 
 constexpr double kBound = 1e-4;  // of the largest value
+constexpr double kTowerBound = 1e-5;  // few layers; the two forms of GELU differ by 2e-4 here
 
 fs::path checkpoint_of(const std::string& name) {
     return name == "kjv-tiny" ? fs::path(DELTAVINO_SOURCE_DIR) / "examples" / name : golden_directory(name);
@@ -197,14 +198,14 @@ TEST_P(VisionModel, TowerStages) {
         }
         EXPECT_LE(largest_difference(inputs.angles, golden.at(p + "rotary").floats), 1e-6f);
         // the models
-        EXPECT_LE(relative_error(tower.patch_embeddings(golden.at(p + "pixel_values").floats), golden.at(p + "patch_embeds").floats), 1e-5);
-        EXPECT_LE(relative_error(tower.position_embeddings(inputs), golden.at(p + "pos_embeds").floats), 1e-5);
+        EXPECT_LE(relative_error(tower.patch_embeddings(golden.at(p + "pixel_values").floats), golden.at(p + "patch_embeds").floats), kTowerBound);
+        EXPECT_LE(relative_error(tower.position_embeddings(inputs), golden.at(p + "pos_embeds").floats), kTowerBound);
         std::vector<float> hidden = golden.at(p + "patch_embeds").floats;
         for (std::size_t i = 0; i < hidden.size(); ++i) {
             hidden[i] += golden.at(p + "pos_embeds").floats[i];
         }
-        EXPECT_LE(relative_error(tower.merge(hidden, inputs), golden.at(p + "merged").floats), kBound);
-        EXPECT_LE(relative_error(tower.run(golden.at(p + "pixel_values").floats, grids_of(golden.at(p + "grid_thw"))), golden.at(p + "merged").floats), kBound);
+        EXPECT_LE(relative_error(tower.merge(hidden, inputs), golden.at(p + "merged").floats), kTowerBound);
+        EXPECT_LE(relative_error(tower.run(golden.at(p + "pixel_values").floats, grids_of(golden.at(p + "grid_thw"))), golden.at(p + "merged").floats), kTowerBound);
     }
     EXPECT_GE(cases, 2u);
 }
