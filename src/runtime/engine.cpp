@@ -44,7 +44,13 @@ PictureRows Engine::look_at(const fs::path& file) {
     if (!vision_) {
         fail(ErrorKind::Unsupported, "cannot use picture '{}': the model is a text-only export", file.string());
     }
-    const Patches patches = make_patches(read_picture(file), vision_->settings(), file.string());
+    return look_at(make_patches(read_picture(file), vision_->settings(), file.string()));
+}
+
+PictureRows Engine::look_at(const Patches& patches) {
+    if (!vision_) {
+        fail(ErrorKind::Unsupported, "a text-only export takes no pictures");
+    }
     return {patches.grid, vision_->rows(patches)};
 }
 

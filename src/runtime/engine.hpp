@@ -29,6 +29,7 @@ public:
 
     // Reads a picture file and runs the vision tower. Throws ErrorKind::Unsupported for a text model.
     PictureRows look_at(const std::filesystem::path& file);
+    PictureRows look_at(const Patches& patches);
 
     // `text` has one <|image_pad|> for each picture; it becomes one for each merged patch.
     // Throws ErrorKind::Usage when their numbers differ.

@@ -28,8 +28,12 @@ Golden read_golden(const std::filesystem::path& safetensors) {
         } else if (info.dtype == checkpoint::DType::I64) {
             tensor.integers.resize(bytes.size() / 8);
             std::memcpy(tensor.integers.data(), bytes.data(), bytes.size());
+        } else if (info.dtype == checkpoint::DType::U8) {
+            for (const std::byte byte : bytes) {
+                tensor.integers.push_back(std::to_integer<std::int64_t>(byte));
+            }
         } else {
-            throw std::runtime_error("golden tensor '" + info.name + "' is neither F32 nor I64");
+            throw std::runtime_error("golden tensor '" + info.name + "' is neither F32 nor I64 nor U8");
         }
         golden.emplace(info.name, std::move(tensor));
     }

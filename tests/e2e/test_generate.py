@@ -1,0 +1,233 @@
+"""`deltavino generate`: what a user types and gets."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import GOLDEN, KJV, run_deltavino
+from safetensors.numpy import save_file
+
+USAGE, INPUT, UNSUPPORTED, STOPPED = 2, 3, 4, 130
+CHATS = {chat["name"]: chat for chat in json.loads((GOLDEN / "kjv-tiny" / "vision.json").read_text())["chats"]}
+PICTURES = KJV / "pictures"
+QUESTION = "What is in the picture?"
+
+
+@pytest.fixture(scope="session")
+def kjv_vision(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("kjv") / "vision"
+    result = run_deltavino("export", "--model", KJV, out, "--task", "image-text-to-text")
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def generate(model: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess:
+    return run_deltavino("generate", model, "--precision", "f32", *arguments, **options)
+
+
+def expected_text(name: str) -> str:
+    return CHATS[name]["answer_text"].removesuffix("<|im_end|>")
+
+
+def test_continues_text_as_transformers(kjv_text: Path, greedy: dict) -> None:
+    entry = greedy["single"][1]
+    result = generate(kjv_text, "--prompt", entry["prompt_text"], "--raw", "--max-new-tokens", 30, "--ignore-eos")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.removesuffix("\n") == entry["continuation_text"]
+    assert "prompt 40 tokens, first token after" in result.stderr
+    assert "tokens/s" in result.stderr
+    assert "stopped at the limit of 30 tokens (--max-new-tokens)" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["red-circle-on-blue", "green-square-on-white", "yellow-triangle-on-black"])
+def test_says_what_is_in_a_picture(kjv_vision: Path, name: str) -> None:
+    result = generate(kjv_vision, "--image", PICTURES / f"{name}.png", "--prompt", QUESTION, "--no-think")
+    assert result.returncode == 0, result.stderr
+    color, shape, _, ground = name.split("-")
+    assert result.stdout == f"A {color} {shape} on a {ground} ground.\n"
+
+
+def test_json_gives_tokens(kjv_vision: Path) -> None:
+    chat = CHATS["two pictures"]
+    images = [argument for picture in chat["pictures"] for argument in ("--image", KJV / picture)]
+    result = generate(kjv_vision, *images, "--prompt", QUESTION, "--json")
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["prompt"] == chat["prompt_text"]
+    assert answer["prompt_ids"] == chat["prompt_ids"]
+    assert answer["ids"] == chat["answer_ids"]
+    assert answer["finish"] == "end of sequence"
+
+
+def test_chat_reads_lines_and_goes_on(kjv_vision: Path) -> None:
+    lines = [
+        f"/image {PICTURES / 'red-circle-on-blue.png'}",
+        QUESTION,
+        f"/image {PICTURES / 'green-square-on-white.png'}",
+        QUESTION,
+        "/reset",
+        "",
+        f"/image {PICTURES / 'yellow-triangle-on-black.png'}\r",
+        QUESTION,
+        "/exit",
+        "never read",
+    ]
+    result = generate(kjv_vision, "--chat", "--json", input="\n".join(lines))
+    assert result.returncode == 0, result.stderr
+    first, second, third = [json.loads(line) for line in result.stdout.splitlines()]
+    assert first["text"] == expected_text("red-circle-on-blue")
+    assert first["context_tokens"] == 0
+    # Kept is all up to where the first answer was opened; it is read again without its empty thinking block.
+    turn_start = first["prompt_ids"][0]
+    assert second["context_tokens"] == max(i for i, token in enumerate(first["prompt_ids"]) if token == turn_start)
+    assert second["prompt"].startswith(f"<|im_start|>assistant\n{first['text']}<|im_end|>\n<|im_start|>user\n")
+    assert "<|vision_start|><|image_pad|><|vision_end|>" + QUESTION in second["prompt"]
+    # Nothing is left of them after /reset.
+    assert third["text"] == expected_text("yellow-triangle-on-black")
+    assert third["context_tokens"] == 0
+
+
+def test_chat_survives_a_bad_picture(kjv_vision: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.png"
+    notes.write_text("not a picture")
+    lines = [f"/image {notes}", QUESTION, "/imge typo", f"/image {PICTURES / 'red-circle-on-blue.png'}", QUESTION]
+    result = generate(kjv_vision, "--chat", input="\n".join(lines) + "\n")
+    assert result.stdout == expected_text("red-circle-on-blue") + "\n"
+    assert "notes.png': its content is neither PNG nor JPEG" in result.stderr
+    assert "'/imge typo' is not known" in result.stderr
+    assert result.returncode == USAGE
+
+
+def test_a_system_turn_comes_first(kjv_text: Path) -> None:
+    result = generate(kjv_text, "--system", "Be brief.", "--prompt", "Hello", "--think", "--json", "--max-new-tokens", 1)
+    assert json.loads(result.stdout)["prompt"] == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    )
+
+
+def test_sampling_is_repeated_by_its_seed(kjv_text: Path) -> None:
+    def sample(seed: int) -> str:
+        result = generate(kjv_text, "--prompt", "And the LORD", "--raw", "--temperature", 1.0, "--top-p", 0.95, "--seed", seed, "--max-new-tokens", 12)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert sample(3) == sample(3)
+    assert sample(3) != sample(4)
+
+
+def test_bad_input_is_named(kjv_text: Path, kjv_vision: Path, tmp_path: Path) -> None:
+    picture = PICTURES / "red-circle-on-blue.png"
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "half.png").write_bytes(picture.read_bytes()[:200])
+    cases = [
+        (INPUT, "it is not a directory", [tmp_path / "absent", "--prompt", "x"]),
+        (INPUT, "`deltavino export` makes such a directory", [KJV, "--prompt", "x"]),
+        (UNSUPPORTED, "the model is a text-only export", [kjv_text, "--prompt", "x", "--image", picture]),
+        (INPUT, "text.png': its content is neither PNG nor JPEG", [kjv_vision, "--prompt", "x", "--image", tmp_path / "text.png"]),
+        (INPUT, "half.png': damaged PNG: the file ends before the picture does", [kjv_vision, "--prompt", "x", "--image", tmp_path / "half.png"]),
+        (INPUT, "absent.png", [kjv_vision, "--prompt", "x", "--image", tmp_path / "absent.png"]),
+        (USAGE, "there is nothing to answer", [kjv_text]),
+        (USAGE, "--raw continues one prompt as it is", [kjv_text, "--prompt", "x", "--raw", "--no-think"]),
+        (USAGE, "the prompt is empty", [kjv_text, "--prompt", "", "--raw"]),
+        (USAGE, "the limit of new tokens is 0", [kjv_text, "--prompt", "x", "--max-new-tokens", 0]),
+        (USAGE, "top-p is 1.5", [kjv_text, "--prompt", "x", "--top-p", 1.5]),
+        (USAGE, "name pictures as files instead", [kjv_vision, "--prompt", "<|image_pad|>"]),
+        (USAGE, "precision 'int8' is not known", [kjv_text, "--prompt", "x", "--precision", "int8"]),
+        (UNSUPPORTED, "for device 'TOASTER'", [kjv_text, "--prompt", "x", "--device", "TOASTER"]),
+    ]
+    for code, message, arguments in cases:
+        result = run_deltavino("generate", *arguments)
+        assert (result.returncode, result.stdout) == (code, ""), (arguments, result.stderr)
+        assert message in result.stderr, (arguments, result.stderr)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openvino_tokenizer.xml",
+        "openvino_detokenizer.xml",
+        "openvino_text_embeddings_model.xml",
+        "openvino_vision_embeddings_model.xml",
+        "openvino_vision_embeddings_pos_model.xml",
+        "openvino_vision_embeddings_merger_model.xml",
+        "config.json",
+    ],
+)
+def test_a_missing_file_is_named(kjv_vision: Path, tmp_path: Path, name: str) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(kjv_vision, model, copy_function=os.link)
+    (model / name).unlink()
+    result = generate(model, "--prompt", "x")
+    assert result.returncode == INPUT
+    assert name in result.stderr
+
+
+def test_the_tokenizers_extension_is_named(kjv_text: Path) -> None:
+    result = generate(kjv_text, "--prompt", "x", env={**os.environ, "OPENVINO_TOKENIZERS_PATH_GENAI": "/nowhere/lib.so"})
+    assert result.returncode == UNSUPPORTED
+    assert "`pip install openvino-tokenizers==" in result.stderr
+    assert "/nowhere/lib.so" in result.stderr
+
+
+def test_another_template_is_said(kjv_text: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(kjv_text, model)
+    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    result = generate(model, "--prompt", "x", "--max-new-tokens", 1)
+    assert result.returncode == 0
+    assert "openvino_genai renders templates" in result.stderr
+    assert "openvino_genai" not in generate(model, "--prompt", "x", "--raw", "--max-new-tokens", 1).stderr
+
+
+def test_logits_that_are_no_numbers_end_it(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(KJV, checkpoint)
+    tensors = load_file_as_float32(checkpoint / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("embed_tokens.weight"))
+    tensors[name][5, 0] = np.nan
+    save_file(tensors, checkpoint / "model.safetensors")
+    model = tmp_path / "model"
+    result = run_deltavino("export", "--model", checkpoint, model, "--task", "text-generation-with-past", "--allow-nonfinite")
+    assert result.returncode == 0, result.stderr
+    result = generate(model, "--prompt", "And", "--raw")
+    assert (result.returncode, result.stdout) == (INPUT, "")
+    assert "the model computed nan as the logit of token 5" in result.stderr
+
+
+def load_file_as_float32(path: Path) -> dict[str, np.ndarray]:
+    """safetensors' numpy reader knows no bfloat16: its bits are the upper half of a float32."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    tensors = {}
+    for name, entry in json.loads(data[8 : 8 + size]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        raw = data[8 + size + begin : 8 + size + end]
+        if entry["dtype"] == "BF16":
+            values = (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32)
+        else:
+            values = np.frombuffer(raw, {"F32": np.float32, "F16": np.float16}[entry["dtype"]]).astype(np.float32)
+        tensors[name] = values.reshape(entry["shape"]).copy()
+    return tensors
+
+
+def test_an_interrupt_stops_it(kjv_text: Path) -> None:
+    program = os.environ.get("DELTAVINO", "build/deltavino")
+    process = subprocess.Popen(
+        [program, "generate", str(kjv_text), "--prompt", "And", "--raw", "--ignore-eos", "--max-new-tokens", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.read(1)  # it has begun
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == STOPPED
+    assert b"tokens/s" in errors

@@ -1,0 +1,91 @@
+// Parts of the library for the Python tests, which compare them with jinja2 and Pillow.
+//
+//   deltavino_test_tool chat            one JSON object a line: {"template", "messages", "thinking"};
+//                                       answers with {"known", "text"}, a generation prompt included
+//   deltavino_test_tool picture FILE    the decoded picture as a PPM
+//   deltavino_test_tool resize FILE WIDTH HEIGHT
+#include "base/error.hpp"
+#include "runtime/chat_template.hpp"
+#include "runtime/image_decode.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace deltavino;
+using namespace deltavino::runtime;
+using Json = nlohmann::json;
+
+ChatMessage message_of(const Json& json) {
+    ChatMessage message;
+    const std::string role = json.at("role");
+    message.role = role == "system" ? Role::System : role == "user" ? Role::User : Role::Assistant;
+    if (json.at("content").is_string()) {
+        message.text = json.at("content");
+        return message;
+    }
+    for (const Json& part : json.at("content")) {
+        if (part.at("type").get<std::string>() == "image") {
+            message.pictures += 1;
+        } else {
+            message.text += part.at("text").get<std::string>();
+        }
+    }
+    return message;
+}
+
+void run_chat() {
+    std::string line;
+    while (std::getline(std::cin, line)) {
+        const Json input = Json::parse(line);
+        const ChatFormat format = ChatFormat::of_template(input.at("template").get<std::string>());
+        std::string text;
+        for (const Json& message : input.at("messages")) {
+            text += render_message(format, message_of(message));
+        }
+        const Json& thinking = input.at("thinking");
+        text += render_generation_prompt(format, thinking.is_null() ? std::nullopt : std::optional<bool>(thinking.get<bool>()));
+        std::cout << Json{{"known", format.known}, {"text", text}}.dump() << "\n";
+    }
+}
+
+void print(const Picture& picture) {
+    std::printf("P6 %u %u 255\n", picture.width, picture.height);
+    std::fwrite(picture.pixels.data(), 1, picture.pixels.size(), stdout);
+}
+
+int run(const std::vector<std::string>& arguments) {
+    if (arguments.size() == 1 && arguments[0] == "chat") {
+        run_chat();
+    } else if (arguments.size() == 2 && arguments[0] == "picture") {
+        print(read_picture(arguments[1]));
+    } else if (arguments.size() == 4 && arguments[0] == "resize") {
+        const PictureSize size{static_cast<std::uint32_t>(std::stoul(arguments[2])), static_cast<std::uint32_t>(std::stoul(arguments[3]))};
+        print(resize(read_picture(arguments[1]), size));
+    } else {
+        std::fprintf(stderr, "wrong arguments\n");
+        return 2;
+    }
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run({argv + 1, argv + argc});
+    } catch (const Error& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return error.exit_code();
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return 70;
+    }
+}
