@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write a checkpoint with the tensor names and sizes of a published mixture of experts, almost all of it holes.
 
-    sparse_checkpoint.py OUT [--geometry 35b-a3b] [--layers 40] [--vocabulary 248320] [--split-experts] [--full]
+    sparse_checkpoint.py OUT [--geometry 35b-a3b] [--layers 40] [--vocabulary 248320] [--experts 256]
+                         [--split-experts] [--full]
 
 The files have their full length but take a few hundred megabytes of disk: of each tensor only the first
 rows hold numbers, the rest reads as zeros. For measuring memory and time of an export. With --full there
@@ -112,11 +113,13 @@ def main() -> None:
     parser.add_argument("--geometry", choices=GEOMETRIES, default="35b-a3b")
     parser.add_argument("--layers", type=int)
     parser.add_argument("--vocabulary", type=int)
+    parser.add_argument("--experts", type=int)
     parser.add_argument("--split-experts", action="store_true")
     parser.add_argument("--full", action="store_true", help="numbers everywhere")
     arguments = parser.parse_args()
     geometry = dict(GEOMETRIES[arguments.geometry])
-    geometry["vocabulary"] = arguments.vocabulary or geometry["vocabulary"]
+    for key in ["vocabulary", "experts"]:
+        geometry[key] = getattr(arguments, key) or geometry[key]
     layers = arguments.layers or geometry["layers"]
     shards, size = [[]], 0
     for name, shape in tensors(geometry, layers, arguments.split_experts):
