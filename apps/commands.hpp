@@ -1,6 +1,7 @@
 // The program's commands. Each prints its result to standard output and returns the exit code.
 #pragma once
 
+#include <deltavino/evaluate.hpp>
 #include <deltavino/export.hpp>
 #include <deltavino/generate.hpp>
 
@@ -26,5 +27,6 @@ struct GenerateCommand {
 int run_export(const ExportOptions& options);
 int run_inspect(const std::filesystem::path& path, bool json);
 int run_generate(GenerateCommand command);
+int run_eval(const EvaluationOptions& options, bool json);
 
 }  // namespace deltavino::app

@@ -76,6 +76,17 @@ void add_generate(CLI::App& app, app::GenerateCommand& options) {
     command->add_flag("--json", options.json, "Print one JSON object for each answer instead of the text");
 }
 
+void add_eval(CLI::App& app, EvaluationOptions& options, bool& json) {
+    CLI::App* command = app.add_subcommand("eval", "Compare exported directories on a text: perplexity, and distance from the first one");
+    command->add_option("models", options.models, "Exported directories; the first, usually a float export, is the reference")->required()->type_name("DIR...");
+    command->add_option("--text", options.text, "UTF-8 text that the model was not trained on")->required()->type_name("FILE");
+    command->add_option("--window", options.window, "Tokens that are scored together, starting with empty states")->capture_default_str()->type_name("N");
+    command->add_option("--windows", options.windows, "At most this many windows; 0 takes the whole text")->capture_default_str()->type_name("N");
+    command->add_option("--device", options.device, "OpenVINO device")->capture_default_str()->type_name("NAME");
+    command->add_option("--precision", options.precision, "f32 shows what the weights do; bf16 or f16 adds what the device does; '' leaves it to the device")->capture_default_str()->type_name("TYPE");
+    command->add_flag("--json", json, "Print JSON");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -96,6 +107,10 @@ int main(int argc, char** argv) {
     app::GenerateCommand generate_command;
     add_generate(app, generate_command);
 
+    EvaluationOptions eval_options;
+    bool eval_json = false;
+    add_eval(app, eval_options, eval_json);
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -105,6 +120,9 @@ int main(int argc, char** argv) {
     try {
         if (app.got_subcommand("generate")) {
             return app::run_generate(generate_command);
+        }
+        if (app.got_subcommand("eval")) {
+            return app::run_eval(eval_options, eval_json);
         }
         return app.got_subcommand("export") ? app::run_export(export_options) : app::run_inspect(inspect_path, inspect_json);
     } catch (const Error& error) {

@@ -26,6 +26,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <numeric>
 
 namespace deltavino {
 namespace {
@@ -155,8 +156,12 @@ void measure_sensitivities(const Checkpoint& checkpoint, const models::Plan& pla
     for (const graph::WeightJob& job : weights.jobs()) {
         const auto candidate = candidates.find(job.canonical_name);
         if (candidate != candidates.end()) {
-            errors[job.canonical_name] = sampled_error(job, recipe.candidate_scheme(candidate->second), recipe.search());
-            sizes[job.canonical_name] = job.rows * job.columns;
+            const std::string group = Recipe::ratio_group(candidate->second);
+            const std::uint64_t size = job.rows * job.columns;
+            const double error = sampled_error(job, recipe.candidate_scheme(candidate->second), recipe.search());
+            const double before = static_cast<double>(sizes[group]);
+            sizes[group] += size;
+            errors[group] += (error - errors[group]) * static_cast<double>(size) / (before + static_cast<double>(size));
         }
     }
     recipe.set_sensitivities(errors, sizes);
@@ -293,7 +298,8 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
         progress.note(fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
     }
 
-    recipe.set_architecture(plan.config.text.moe.has_value(), plan.tied_head);
+    const std::uint64_t expert_columns = plan.config.text.moe ? std::gcd(plan.config.text.hidden_size, plan.config.text.moe->moe_intermediate_size) : 0;
+    recipe.set_architecture(plan.config.text.moe.has_value(), plan.tied_head, expert_columns);
     const bool vision = plan.task == models::Task::ImageTextToText;
     const ProcessorFiles processors = vision ? read_processor_files(options.model, *plan.config.vision) : ProcessorFiles{};
     for (const std::string& note : processors.notes) {

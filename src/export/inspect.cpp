@@ -12,6 +12,7 @@
 
 #include <openvino/core/model.hpp>
 #include <openvino/op/constant.hpp>
+#include <openvino/op/topk.hpp>
 #include <openvino/op/util/variable.hpp>
 #include <openvino/runtime/core.hpp>
 
@@ -93,6 +94,38 @@ std::string states_text(const Json& states) {
                        human_bytes(states["bytes_fixed"].get<std::uint64_t>()));
 }
 
+// How much of a model one decoding step of one sequence touches: all weights but those of experts that are
+// not chosen, of the embedding's other rows and of the vision tower.
+Json weights_json(const models::Plan& plan, const checkpoint::Checkpoint& checkpoint) {
+    std::uint64_t parameters = 0;
+    std::uint64_t active = 0;
+    std::uint64_t bytes = 0;
+    for (const graph::TensorRow& row : plan.table.rows()) {
+        const std::uint64_t elements = checked_product(row.shape);
+        std::uint64_t touched = elements;
+        if (row.name.starts_with("visual.")) {
+            touched = 0;
+        } else if (row.role == graph::Role::Expert) {
+            touched = elements / plan.config.text.moe->num_experts * plan.config.text.moe->num_experts_per_tok;
+        } else if (row.role == graph::Role::Embedding && !plan.tied_head) {
+            touched = row.shape.back();
+        }
+        parameters = checked_add(parameters, elements);
+        active += touched;
+        bytes += touched * checkpoint::dtype_bits(checkpoint.require(row.name).info.dtype) / 8;
+    }
+    return {{"parameters", parameters}, {"active_parameters", active}, {"bytes_per_token", bytes}};
+}
+
+std::string weights_text(const Json& weights) {
+    const auto count = [&](const char* key) {
+        const auto value = static_cast<double>(weights[key].get<std::uint64_t>());
+        return value >= 1e9 ? fmt::format("{:.1f} billion", value / 1e9) : fmt::format("{:.1f} million", value / 1e6);
+    };
+    return fmt::format("parameters: {}, of which {} are active per token; decoding reads {} of weights per token, in the types of the checkpoint\n",
+                       count("parameters"), count("active_parameters"), human_bytes(weights["bytes_per_token"].get<std::uint64_t>()));
+}
+
 std::string list_text(const char* title, const Json& list) {
     if (list.empty()) {
         return {};
@@ -136,6 +169,7 @@ Inspection inspect_checkpoint(const fs::path& path) {
             json["notes"].push_back(fmt::format("an export leaves out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
         }
         json["tied_head"] = plan.tied_head;
+        json["weights"] = weights_json(plan, checkpoint);
     } catch (const Error& error) {
         json["problems"].push_back(error.what());
     }
@@ -145,6 +179,9 @@ Inspection inspect_checkpoint(const fs::path& path) {
     result.text = fmt::format("checkpoint of a '{}' model{}: {} tensors in {} files, {}\n\n{}\n{}\n{}", config.model_type, config.vision ? " with vision" : "",
                               checkpoint.tensors().size(), checkpoint.shard_count(), human_bytes(checkpoint.tensor_bytes()), types_text(json["types"]),
                               geometry_text(json["geometry"]), states_text(json["states"]));
+    if (json.contains("weights")) {
+        result.text += weights_text(json["weights"]);
+    }
     result.text += list_text("notes", json["notes"]) + list_text("problems", json["problems"]);
     return result;
 }
@@ -171,16 +208,63 @@ Json ports_json(const Ports& ports) {
     return json;
 }
 
+// The operations that read a weight, past those that widen it.
+void collect_readers(const ov::Output<const ov::Node>& value, std::vector<const ov::Node*>& readers) {
+    for (const auto& input : value.get_target_inputs()) {
+        const ov::Node* node = input.get_node();
+        const std::string_view type = node->get_type_name();
+        const bool widens = type == "Convert" || type == "Subtract" || type == "Multiply" || type == "Reshape";
+        if (widens && node->get_output_partial_shape(0).is_static()) {
+            collect_readers(node->output(0), readers);
+        } else {
+            readers.push_back(node);
+        }
+    }
+}
+
+// Bytes of a constant that one decoding step of one sequence reads: one row of a table that is only looked
+// up, `chosen` of the experts in a stack of them.
+std::uint64_t bytes_per_token(const ov::op::v0::Constant& constant, std::uint64_t chosen) {
+    constexpr std::uint64_t kSmall = 1u << 16;
+    const std::uint64_t bytes = constant.get_byte_size();
+    if (constant.get_shape().size() < 2 || bytes < kSmall) {
+        return bytes;
+    }
+    std::vector<const ov::Node*> readers;
+    collect_readers(constant.output(0), readers);
+    const auto all = [&](std::string_view type) {
+        return std::all_of(readers.begin(), readers.end(), [&](const ov::Node* node) { return node->get_type_name() == type; });
+    };
+    if (all("Gather")) {
+        return bytes / constant.get_shape()[0];
+    }
+    if (chosen > 0 && all("MatMul") && readers.front()->get_input_partial_shape(1).size() == 3) {
+        return bytes / constant.get_shape()[0] * chosen;
+    }
+    return bytes;
+}
+
 Json model_json(const ov::Model& model) {
     std::map<std::string, TypeTotal> types;
+    std::uint64_t chosen = 0;
+    std::uint64_t per_token_bytes = 0;
+    for (const auto& node : model.get_ordered_ops()) {
+        if (const auto router = ov::as_type_ptr<ov::op::v11::TopK>(node)) {
+            chosen = router->get_k();
+        }
+    }
     for (const auto& node : model.get_ordered_ops()) {
         if (const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node)) {
             TypeTotal& total = types[constant->get_element_type().get_type_name()];
             total.tensors += 1;
             total.bytes += constant->get_byte_size();
+            per_token_bytes += bytes_per_token(*constant, chosen);
         }
     }
     Json json{{"inputs", ports_json(model.inputs())}, {"outputs", ports_json(model.outputs())}, {"types", types_json(types)}};
+    if (!model.get_variables().empty()) {
+        json["weight_bytes_per_token"] = per_token_bytes;
+    }
     std::uint64_t per_token = 0;
     std::uint64_t fixed = 0;
     for (const auto& variable : model.get_variables()) {
@@ -232,6 +316,9 @@ Inspection inspect_exported(const fs::path& path) {
             }
         }
         text += types_text(model["types"]) + (model.contains("states") ? states_text(model["states"]) : std::string());
+        if (model.contains("weight_bytes_per_token")) {
+            text += fmt::format("decoding reads {} of weights per token\n", human_bytes(model["weight_bytes_per_token"].get<std::uint64_t>()));
+        }
     }
     const std::vector<exporter::MissingFile> missing = exporter::missing_files(path);
     json["missing"] = Json::array();

@@ -83,12 +83,20 @@ struct Recipe::State {
     const FormatRow* format = nullptr;
     std::vector<Keep> keep;
     bool mixture_of_experts = false;
+    std::uint64_t expert_columns = 0;
     bool tied_head = false;
     std::set<std::string> demoted;  // by --ratio
     std::vector<std::string> fallbacks;
     std::vector<std::string> group_errors;
 
     Format four_bit() const { return format->format.value_or(options.sym ? Format::I4 : Format::U4); }
+    // The plugin widens stacks of experts in nf4 and mxfp4 to float32 when it loads the model.
+    Format four_bit(Role role) const { return role == Role::Expert && format->format ? Format::U4 : four_bit(); }
+    // Columns that a group must divide. The three products of an expert are stored alike, or the GPU plugin
+    // does not fuse them.
+    std::uint64_t grouped_columns(const WeightRequest& request) const {
+        return request.role == Role::Expert && expert_columns > 0 ? expert_columns : request.columns;
+    }
     std::uint64_t group_size() const {
         if (format->format == Format::MXFP4) {
             return 32;
@@ -107,13 +115,14 @@ struct Recipe::State {
 
     // Leaves a weight alone that its storage does not fit, for example one with a single column.
     static Storage fit(const WeightRequest& request, Storage storage) {
-        const std::string unfit = quant::why_unfit(*storage.scheme, request.columns);
+        const std::string unfit = request.rows == 1 ? "a single row would be widened at every inference" : quant::why_unfit(*storage.scheme, request.columns);
         return unfit.empty() ? storage : as_stored(request, unfit);
     }
 
     Storage four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason) {
         const Scheme scheme{wanted, group_size()};
-        const std::string unfit = quant::why_unfit(scheme, request.columns);
+        const std::uint64_t columns = scheme.group_size == 0 ? request.columns : grouped_columns(request);
+        const std::string unfit = quant::why_unfit(scheme, columns);
         if (unfit.empty()) {
             return compressed(scheme.format, scheme.group_size, reason);
         }
@@ -124,7 +133,7 @@ struct Recipe::State {
         }
         Storage storage = as_stored(request, unfit);
         if (fallback != "ignore") {
-            const std::uint64_t group = scheme.format == Format::MXFP4 ? 0 : adjusted_group(request.columns, scheme.group_size);
+            const std::uint64_t group = scheme.format == Format::MXFP4 ? 0 : adjusted_group(columns, scheme.group_size);
             storage = group > 0 ? compressed(scheme.format, group, unfit) : backup(request, unfit, true);
         }
         fallbacks.push_back(fmt::format("'{}' is stored as {}: {}", request.name, storage.text(), unfit));
@@ -184,14 +193,14 @@ struct Recipe::State {
         if (is_embedding_or_head(request.role) && !four_bit_table) {
             return backup(request, "every token passes it: 8 bit", true);
         }
-        if (demoted.contains(request.name)) {
+        if (demoted.contains(ratio_group(request))) {
             return backup(request, "--ratio: among the most sensitive", false);
         }
         if (request.role == Role::Embedding && tied_head && !format->format && options.all_layers) {
             // As above: zero points of a tied table would be widened at every inference.
             return four_bit_storage(request, Format::I4, "--all-layers; tied: symmetric");
         }
-        return four_bit_storage(request, four_bit(), "bulk of the model");
+        return four_bit_storage(request, four_bit(request.role), "bulk of the model");
     }
 };
 
@@ -255,13 +264,19 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
 Recipe::~Recipe() = default;
 Recipe::Recipe(Recipe&&) noexcept = default;
 
-void Recipe::set_architecture(bool mixture_of_experts, bool tied_head) {
+void Recipe::set_architecture(bool mixture_of_experts, bool tied_head, std::uint64_t expert_columns) {
     state_->mixture_of_experts = mixture_of_experts;
+    state_->expert_columns = expert_columns;
     state_->tied_head = tied_head;
 }
 
 bool Recipe::needs_sensitivities() const {
     return state_->format->family == Family::FourBit && state_->options.ratio.value_or(1.0) < 1.0;
+}
+
+std::string Recipe::ratio_group(const WeightRequest& request) {
+    const std::size_t end = request.role == Role::Expert ? request.name.rfind("experts.") : std::string::npos;
+    return end == std::string::npos ? request.name : request.name.substr(0, end) + "experts";
 }
 
 bool Recipe::is_ratio_candidate(const WeightRequest& request) const {
@@ -270,8 +285,9 @@ bool Recipe::is_ratio_candidate(const WeightRequest& request) const {
 }
 
 Scheme Recipe::candidate_scheme(const WeightRequest& request) const {
-    const Scheme wanted{state_->four_bit(), state_->group_size()};
-    return quant::why_unfit(wanted, request.columns).empty() ? wanted : Scheme{wanted.format, adjusted_group(request.columns, wanted.group_size)};
+    const Scheme wanted{state_->four_bit(request.role), state_->group_size()};
+    const std::uint64_t columns = state_->grouped_columns(request);
+    return quant::why_unfit(wanted, columns).empty() ? wanted : Scheme{wanted.format, adjusted_group(columns, wanted.group_size)};
 }
 
 // The most sensitive weights leave 4 bit until the share of elements in 4 bit is at most the ratio.
@@ -327,8 +343,13 @@ std::vector<std::string> Recipe::description() const {
     std::vector<std::string> lines;
     const State& state = *state_;
     if (state.format->family == Family::FourBit) {
-        lines.push_back(fmt::format("projections, feed-forward layers and experts: {}{}", quant::scheme_text({state.four_bit(), state.group_size()}),
+        const bool other_experts = state.mixture_of_experts && state.format->format.has_value();
+        lines.push_back(fmt::format("projections{}: {}{}", other_experts ? " and feed-forward layers" : ", feed-forward layers and experts", quant::scheme_text({state.four_bit(), state.group_size()}),
                                     state.options.group_size ? "" : state.mixture_of_experts ? " (the family's mixtures of experts: 64)" : " (dense: 128)"));
+        if (other_experts) {
+            lines.push_back(fmt::format("experts: {}, which the CPU plugin keeps compressed; it would widen them from {} to float32",
+                                        quant::scheme_text({Format::U4, state.group_size()}), state.format->name));
+        }
         lines.push_back(fmt::format("embedding and head: {}", state.options.all_layers ? "4 bit where the plugin keeps it (--all-layers)" : "8 bit, every token passes them"));
     } else {
         lines.push_back(fmt::format("every large matrix: 8 bit per channel, {}", state.options.sym ? "symmetric" : state.tied_head ? "asymmetric; the tied embedding symmetric" : "asymmetric"));

@@ -28,12 +28,15 @@ public:
     Recipe(Recipe&&) noexcept;
 
     // For models of experts, whose small matrices want smaller groups; and for a tied embedding.
-    void set_architecture(bool mixture_of_experts, bool tied_head);
+    // `expert_columns`: the greatest common divisor of the columns of an expert's products, 0 for none.
+    void set_architecture(bool mixture_of_experts, bool tied_head, std::uint64_t expert_columns = 0);
 
     // With --ratio below 1: chooses which weights stay in 4 bit. `errors`: relative error of each
-    // candidate in 4 bit, by canonical name.
+    // candidate in 4 bit, by ratio_group.
     void set_sensitivities(const std::map<std::string, double>& errors, const std::map<std::string, std::uint64_t>& sizes);
     bool needs_sensitivities() const;
+    // What --ratio chooses as one: a weight by its canonical name, or the three stacks of a layer's experts.
+    static std::string ratio_group(const graph::WeightRequest& request);
     // Whether `request` is one of those that --ratio chooses among.
     bool is_ratio_candidate(const graph::WeightRequest& request) const;
     // The 4-bit storage that a candidate would get.

@@ -70,6 +70,10 @@ std::string text_config_json(const std::string& config_json, const checkpoint::M
             text[key] = json[key];
         }
     }
+    if (config.text.moe && !text.contains("intermediate_size")) {
+        // optimum-intel 2.2.0 reads the key of every model that has states; nothing uses its value here.
+        text["intermediate_size"] = config.text.moe->moe_intermediate_size;
+    }
     text.erase("quantization_config");
     return text.dump(2) + "\n";
 }

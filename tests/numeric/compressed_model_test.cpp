@@ -42,24 +42,6 @@ std::filesystem::path export_kjv(const TemporaryDirectory& directory, const Comp
     return options.output / "openvino_model.xml";
 }
 
-// Precisions of the constant weights of all nodes of a layer type, each with its count.
-std::map<std::string, std::size_t> weight_precisions(const ov::CompiledModel& compiled, const std::string& layer_type) {
-    std::map<std::string, std::size_t> counts;
-    for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
-        if (node->get_rt_info().at("layerType").as<std::string>() != layer_type) {
-            continue;
-        }
-        for (const auto& input : node->inputs()) {
-            const auto source = input.get_source_output().get_node_shared_ptr();
-            const bool table = layer_type == "Gather" ? input.get_index() == 0 : input.get_index() == 1;
-            if (table && source->get_rt_info().at("layerType").as<std::string>() == "Const") {
-                counts[source->get_rt_info().at("outputPrecisions").as<std::string>()] += 1;
-            }
-        }
-    }
-    return counts;
-}
-
 std::vector<float> logits_of(const ov::CompiledModel& compiled) {
     Ids ids;
     for (std::int64_t i = 0; i < 100; ++i) {

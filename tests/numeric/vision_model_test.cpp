@@ -410,11 +410,14 @@ TEST_P(VisionModel, PortsAreThoseThatConsumersLookUp) {
                  {"last_hidden_state", f32, {-1, hidden}});
 }
 
-INSTANTIATE_TEST_SUITE_P(Dense, VisionModel, testing::Values("dense-vl", "kjv-tiny"), [](const auto& tested) {
+std::string case_name(const testing::TestParamInfo<std::string>& tested) {
     std::string name = tested.param;
     std::replace(name.begin(), name.end(), '-', '_');
     return name;
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Dense, VisionModel, testing::Values("dense-vl", "kjv-tiny"), case_name);
+INSTANTIATE_TEST_SUITE_P(Moe, VisionModel, testing::Values("moe-vl"), case_name);
 
 }  // namespace
 }  // namespace deltavino::test

@@ -1,5 +1,6 @@
 #include "support/engine.hpp"
 
+#include <openvino/op/constant.hpp>
 #include <openvino/pass/manager.hpp>
 #include <openvino/pass/sdpa_to_paged_attention.hpp>
 #include <openvino/runtime/core.hpp>
@@ -76,12 +77,55 @@ std::map<std::string, std::size_t> runtime_counts(const ov::CompiledModel& compi
     return counts;
 }
 
+std::map<std::string, std::size_t> weight_precisions(const ov::CompiledModel& compiled, const std::string& layer_type) {
+    std::map<std::string, std::size_t> counts;
+    for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
+        if (node->get_rt_info().at("layerType").as<std::string>() != layer_type) {
+            continue;
+        }
+        const auto source = node->get_input_node_shared_ptr(layer_type == "Gather" ? 0 : 1);
+        if (source->get_rt_info().at("layerType").as<std::string>() == "Const") {
+            counts[source->get_rt_info().at("outputPrecisions").as<std::string>()] += 1;
+        }
+    }
+    return counts;
+}
+
 std::map<std::string, std::size_t> operation_counts(const ov::Model& model) {
     std::map<std::string, std::size_t> counts;
     for (const auto& node : model.get_ordered_ops()) {
         counts[node->get_type_name()] += 1;
     }
     return counts;
+}
+
+std::shared_ptr<ov::Model> decompress(const ov::Model& model) {
+    const auto copy = model.clone();
+    std::map<std::string, std::shared_ptr<ov::op::v0::Constant>> constants;
+    for (const auto& node : copy->get_ordered_ops()) {
+        if (const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node)) {
+            constants[node->get_friendly_name()] = constant;
+        }
+    }
+    const std::string end = "/fq_weights_1/convert";
+    for (const auto& node : copy->get_ordered_ops()) {
+        const std::string& name = node->get_friendly_name();
+        if (!name.ends_with(end)) {
+            continue;
+        }
+        const std::string weight = name.substr(0, name.size() - end.size());
+        std::vector<float> values = constants.at(weight)->cast_vector<float>();
+        const std::vector<float> scales = constants.at(weight + "/scale")->cast_vector<float>();
+        const auto zero_points = constants.find(weight + "/zero_point");
+        const std::vector<float> zeros = zero_points == constants.end() ? std::vector<float>(scales.size(), 0.0f) : zero_points->second->cast_vector<float>();
+        const std::size_t group = values.size() / scales.size();
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            values[i] = (values[i] - zeros[i / group]) * scales[i / group];
+        }
+        node->output(0).replace(std::make_shared<ov::op::v0::Constant>(ov::element::f32, node->get_output_shape(0), values));
+    }
+    copy->validate_nodes_and_infer_types();
+    return copy;
 }
 
 StatefulEngine::StatefulEngine(const ov::CompiledModel& compiled) : request_(const_cast<ov::CompiledModel&>(compiled).create_infer_request()) {}

@@ -44,7 +44,12 @@ ov::CompiledModel compile_f32(const std::shared_ptr<ov::Model>& model);
 
 // How often each layer type stands in the graph that the CPU plugin runs.
 std::map<std::string, std::size_t> runtime_counts(const ov::CompiledModel& compiled);
+// Precisions of the constant weights of all nodes of a layer type in that graph, each with its count.
+std::map<std::string, std::size_t> weight_precisions(const ov::CompiledModel& compiled, const std::string& layer_type);
 std::map<std::string, std::size_t> operation_counts(const ov::Model& model);
+
+// The same model with every compressed weight replaced by its values, computed from the stored codes.
+std::shared_ptr<ov::Model> decompress(const ov::Model& model);
 
 class StatefulEngine {
 public:

@@ -122,5 +122,51 @@ TEST(Recipe, BadOptionsNameTheRule) {
     EXPECT_NE(refusal(format("int3")).find("int3"), std::string::npos);
 }
 
+TEST(Recipe, TheProductsOfAnExpertAreStoredAlike) {
+    Recipe recipe(format("int4"));
+    recipe.set_architecture(true, false, 32);  // 64 and 96 columns
+    EXPECT_EQ(stored(recipe, request(Role::Expert, 64)), "u4 in groups of 32");
+    EXPECT_EQ(stored(recipe, request(Role::Expert, 96)), "u4 in groups of 32");
+    EXPECT_EQ(stored(recipe, request(Role::SharedExpert, 64)), "u4 in groups of 64");
+    recipe.set_architecture(true, false, 16);  // 64 and 48 columns
+    EXPECT_EQ(stored(recipe, request(Role::Expert, 64)), "i8 per channel");
+    EXPECT_EQ(stored(recipe, request(Role::Expert, 48)), "i8 per channel");
+}
+
+TEST(Recipe, ExpertsStayInAFormatThatThePluginKeeps) {
+    for (const char* name : {"nf4", "mxfp4"}) {
+        Recipe recipe(format(name));
+        recipe.set_architecture(true, false, 256);
+        EXPECT_EQ(stored(recipe, request(Role::Expert)).substr(0, 2), "u4") << name;
+        EXPECT_EQ(stored(recipe, request(Role::SharedExpert)).substr(0, 3), std::string(name).substr(0, 3));
+    }
+}
+
+TEST(Recipe, RatioMovesTheExpertsOfALayerTogether) {
+    CompressionOptions options = format("int4");
+    options.ratio = 0.5;
+    Recipe recipe(options);
+    recipe.set_architecture(true, false, 256);
+    const auto expert = [](int layer, const char* projection) {
+        return request(Role::Expert, 256, fmt::format("model.layers.{}.mlp.experts.{}.weight", layer, projection));
+    };
+    EXPECT_EQ(Recipe::ratio_group(expert(3, "up_proj")), "model.layers.3.mlp.experts");
+    EXPECT_EQ(Recipe::ratio_group(request(Role::SharedExpert, 256, "model.layers.3.mlp.shared_expert.up_proj.weight")), "model.layers.3.mlp.shared_expert.up_proj.weight");
+    recipe.set_sensitivities({{"model.layers.0.mlp.experts", 0.1}, {"model.layers.1.mlp.experts", 0.2}}, {{"model.layers.0.mlp.experts", 100}, {"model.layers.1.mlp.experts", 100}});
+    for (const char* projection : {"gate_proj", "up_proj", "down_proj"}) {
+        EXPECT_EQ(stored(recipe, expert(0, projection)), "u4 in groups of 64");
+        EXPECT_EQ(stored(recipe, expert(1, projection)), "u8 per channel");
+    }
+}
+
+TEST(Recipe, ASingleRowIsNeverCompressed) {
+    CompressionOptions options = format("int4");
+    options.keep = {"*shared_expert_gate*=int8_sym"};
+    Recipe recipe(options);
+    graph::WeightRequest gate = request(Role::SharedExpertGate, 256, "model.layers.0.mlp.shared_expert_gate.weight");
+    gate.rows = 1;
+    EXPECT_EQ(stored(recipe, gate), "bf16");
+}
+
 }  // namespace
 }  // namespace deltavino::exporter

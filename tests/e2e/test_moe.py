@@ -1,0 +1,110 @@
+"""openvino_genai on mixtures of experts: both backends by name, the first token that transformers says."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+import pytest
+from conftest import GOLDEN, KJV, run_deltavino
+from safetensors.numpy import load_file
+
+FLOAT32 = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "KV_CACHE_PRECISION": "f32",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+}
+CASES = ["moe-e8k2", "moe-e16k4", "next-r2"]
+NEW_TOKENS = 20
+# Prompts are prefixes of the golden rows, among them one token and an odd number.
+LENGTHS = [1, 2, 5, 11, 20, 37]
+
+
+def with_tokenizer(case: str, directory: Path) -> Path:
+    """The golden checkpoint beside the tokenizer of the bundled one, without which GenAI does not start.
+
+    The vocabularies differ: only ids go in and come out.
+    """
+    shutil.copytree(GOLDEN / case, directory)
+    for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]:
+        shutil.copy(KJV / name, directory)
+    return directory
+
+
+def export(case: str, tmp_path_factory, *options: str) -> Path:
+    base = tmp_path_factory.mktemp(case)
+    result = run_deltavino("export", "--model", with_tokenizer(case, base / "checkpoint"), base / "model", "--task", "text-generation-with-past", *options)
+    assert result.returncode == 0, result.stderr
+    return base / "model"
+
+
+def generate(model: Path, backend: str, prompts: list[list[int]]) -> list[list[int]]:
+    pipeline = genai.LLMPipeline(str(model), "CPU", ATTENTION_BACKEND=backend, **FLOAT32)
+    config = genai.GenerationConfig()
+    config.max_new_tokens = NEW_TOKENS
+    config.ignore_eos = True
+    config.do_sample = False
+    answers = []
+    for prompt in prompts:
+        inputs = genai.TokenizedInputs(ov.Tensor(np.array([prompt], np.int64)), ov.Tensor(np.ones((1, len(prompt)), np.int64)))
+        answers += pipeline.generate(inputs, config).tokens
+    return answers
+
+
+def tensor_sizes(file: Path) -> dict[str, int]:
+    """Elements of each tensor of a safetensors file, from its header."""
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return {name: int(np.prod(tensor["shape"])) for name, tensor in header.items() if name != "__metadata__"}
+
+
+def prefixes(case: str) -> tuple[list[list[int]], list[int]]:
+    """Prompts, and the most likely token after each; only where its lead is no matter of rounding."""
+    golden = load_file(GOLDEN / case / "expected.safetensors")
+    prompts, best = [], []
+    for row, logits in zip(golden["input_ids"], golden["logits"], strict=True):
+        for length in LENGTHS:
+            second, first = np.sort(logits[length - 1])[-2:]
+            if first - second > 1e-2 * np.abs(logits).max():
+                prompts.append(row[:length].tolist())
+                best.append(int(logits[length - 1].argmax()))
+    assert len(prompts) >= len(LENGTHS)
+    return prompts, best
+
+
+@pytest.fixture(scope="module", params=CASES)
+def answers(request, tmp_path_factory) -> dict:
+    model = export(request.param, tmp_path_factory)
+    prompts, best = prefixes(request.param)
+    return {"best": best, **{backend: generate(model, backend, prompts) for backend in ["PA", "SDPA"]}}
+
+
+@pytest.mark.parametrize("backend", ["PA", "SDPA"])
+def test_first_token_is_that_of_transformers(answers, backend):
+    assert [tokens[0] for tokens in answers[backend]] == answers["best"]
+
+
+def test_backends_agree(answers):
+    assert all(len(tokens) == NEW_TOKENS for tokens in answers["PA"])
+    assert answers["PA"] == answers["SDPA"]
+
+
+@pytest.mark.parametrize("options", [("--weight-format", "int4", "--group-size", "16"), ("--weight-format", "int8")], ids=["int4", "int8"])
+def test_backends_agree_with_compressed_experts(tmp_path_factory, options):
+    model = export("moe-e16k4", tmp_path_factory, *options)
+    prompts, _ = prefixes("moe-e16k4")
+    assert generate(model, "PA", prompts) == generate(model, "SDPA", prompts)
+
+
+def test_inspect_counts_active_parameters(deltavino, tmp_path_factory):
+    """Against the sizes of the tensors: top 4 of 16 experts, one row of the embedding."""
+    tensors = tensor_sizes(GOLDEN / "moe-e16k4" / "model.safetensors")
+    facts = json.loads(deltavino("inspect", GOLDEN / "moe-e16k4", "--json").stdout)["weights"]
+    assert facts["parameters"] == sum(tensors.values())
+    experts = sum(size for name, size in tensors.items() if ".experts." in name)
+    vocabulary = json.loads((GOLDEN / "moe-e16k4" / "config.json").read_text())["vocab_size"]
+    embedding = tensors["model.embed_tokens.weight"]
+    assert facts["active_parameters"] == sum(tensors.values()) - experts * 3 // 4 - embedding + embedding // vocabulary
+    assert facts["bytes_per_token"] == 2 * facts["active_parameters"]
