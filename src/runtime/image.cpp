@@ -148,14 +148,14 @@ PictureSize target_size(PictureSize size, const PictureSettings& settings, const
     double columns = std::nearbyint(width / factor) * factor;
     if (rows * columns > most) {
         const double beta = std::sqrt(height * width / most);
-        rows = std::max(factor, std::floor(height / beta / factor) * factor);
-        columns = std::max(factor, std::floor(width / beta / factor) * factor);
+        rows = std::floor(height / beta / factor) * factor;
+        columns = std::floor(width / beta / factor) * factor;
     } else if (rows * columns < least) {
         const double beta = std::sqrt(least / (height * width));
         rows = std::ceil(height * beta / factor) * factor;
         columns = std::ceil(width * beta / factor) * factor;
     }
-    // Without a lower limit a small picture would round to nothing.
+    // A strip, or a small picture without a lower limit, would round to nothing.
     rows = std::max(rows, factor);
     columns = std::max(columns, factor);
     return {static_cast<std::uint32_t>(columns), static_cast<std::uint32_t>(rows)};

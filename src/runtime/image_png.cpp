@@ -69,10 +69,9 @@ public:
             return false;
         }
         png_set_palette_to_rgb(png_);
-        png_set_expand_gray_1_2_4_to_8(png_);
         png_set_strip_16(png_);
         png_set_strip_alpha(png_);
-        png_set_gray_to_rgb(png_);
+        png_set_gray_to_rgb(png_);  // widens 1, 2 and 4 bits, too
         passes_ = png_set_interlace_handling(png_);
         png_read_update_info(png_, info_);
         return true;

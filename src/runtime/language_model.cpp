@@ -19,25 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace names = graph::names;
 
-// Only the last token's logits are ever used: cut the rest off before the head, which for a long prompt
-// would compute and hold tokens x vocabulary numbers.
-void keep_last_token(const std::shared_ptr<ov::Model>& model) {
-    for (const auto& result : model->get_results()) {
-        const auto head = ov::as_type_ptr<ov::op::v0::MatMul>(result->get_input_node_shared_ptr(0));
-        if (!head || !result->input_value(0).get_names().contains(names::kLogits)) {
-            continue;
-        }
-        const auto number = [](std::int64_t value) { return ov::op::v0::Constant::create(ov::element::i64, {1}, {value}); };
-        const ov::Output<ov::Node> hidden = head->input_value(0);  // [B, tokens, hidden]
-        if (hidden.get_partial_shape().rank() != 3) {
-            continue;
-        }
-        const auto last = std::make_shared<ov::op::v8::Slice>(hidden, number(-1), number(std::numeric_limits<std::int64_t>::max()), number(1), number(1));
-        head->input(0).replace_source_output(last->output(0));
-    }
-    model->validate_nodes_and_infer_types();
-}
-
 bool grows_with_tokens(const std::string& state) {
     for (const char* kind : {names::kKeyState, names::kValueState}) {
         if (state.find(fmt::format(".{}.", kind)) != std::string::npos) {
@@ -63,6 +44,23 @@ ov::Tensor first_tokens(const ov::Tensor& state, std::size_t tokens, const std::
 }
 
 }  // namespace
+
+void keep_last_token(const std::shared_ptr<ov::Model>& model) {
+    for (const auto& result : model->get_results()) {
+        const auto head = ov::as_type_ptr<ov::op::v0::MatMul>(result->get_input_node_shared_ptr(0));
+        if (!head || !result->input_value(0).get_names().contains(names::kLogits)) {
+            continue;
+        }
+        const auto number = [](std::int64_t value) { return ov::op::v0::Constant::create(ov::element::i64, {1}, {value}); };
+        const ov::Output<ov::Node> hidden = head->input_value(0);  // [B, tokens, hidden]
+        if (hidden.get_partial_shape().rank() != 3) {
+            continue;
+        }
+        const auto last = std::make_shared<ov::op::v8::Slice>(hidden, number(-1), number(std::numeric_limits<std::int64_t>::max()), number(1), number(1));
+        head->input(0).replace_source_output(last->output(0));
+    }
+    model->validate_nodes_and_infer_types();
+}
 
 ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
     ov::AnyMap properties;

@@ -26,6 +26,10 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::pat
 
 ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name, const DeviceSettings& settings);
 
+// Cuts a language model so that it computes the logits of the last token only: all of them would be
+// tokens x vocabulary numbers. Models whose 'logits' are not the result of a MatMul stay as they are.
+void keep_last_token(const std::shared_ptr<ov::Model>& model);
+
 // Tokens to feed: ids for a text model; embeddings and M-RoPE positions for a vision-language one.
 struct TokenBatch {
     std::vector<std::int64_t> ids;

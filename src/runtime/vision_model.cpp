@@ -40,6 +40,7 @@ std::vector<float> copy_of(const ov::Tensor& tensor) {
 VisionModel::VisionModel(ov::Core& core, const fs::path& directory, const DeviceSettings& settings)
     : settings_(read_picture_settings(directory)),
       table_side_(read_position_grid_side(directory)),
+      one_mask_row_(settings.device == "CPU"),
       embeddings_(load(core, directory, names::kVisionEmbeddings, settings)),
       positions_(load(core, directory, names::kVisionPositions, settings)),
       merger_(load(core, directory, names::kVisionMerger, settings)) {
@@ -68,10 +69,12 @@ std::vector<float> VisionModel::rows(const Patches& patches) {
         }
         std::transform(hidden.begin(), hidden.end(), positions.begin(), hidden.begin(), std::plus<>());
         std::vector<float> angles = rotary_angles(patch_order(patches.grid, settings_.merge_size), rotary_width_);
-        // A mask of zeros lets every patch see every other.
-        std::vector<float> mask(count * count, 0.0f);
+        // A mask of zeros lets every patch see every other. The CPU takes one row for all: for a picture of
+        // 16 million pixels the whole mask would be 17 GB.
+        const std::size_t mask_rows = one_mask_row_ ? 1 : count;
+        std::vector<float> mask(mask_rows * count, 0.0f);
         merger_.set_tensor(kHiddenStates, ov::Tensor(ov::element::f32, {count, hidden.size() / count}, hidden.data()));
-        merger_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::f32, {1, count, count}, mask.data()));
+        merger_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::f32, {1, mask_rows, count}, mask.data()));
         merger_.set_tensor(kRotary, ov::Tensor(ov::element::f32, {count, rotary_width_}, angles.data()));
         merger_.infer();
         return copy_of(merger_.get_output_tensor());

@@ -26,6 +26,7 @@ private:
 
     PictureSettings settings_;
     std::uint32_t table_side_ = 0;
+    bool one_mask_row_ = false;
     std::uint32_t rotary_width_ = 0;
     ov::InferRequest embeddings_;
     ov::InferRequest positions_;

@@ -12,7 +12,8 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
+#include <algorithm>
+#include <stdexcept>
 #include <string>
 
 namespace deltavino::test {
@@ -163,6 +164,15 @@ TEST(Engine, AConversationInPiecesIsTheWholeHistory) {
     check_conversation(rounded, 0.05);
 }
 
+TEST(Engine, ComputesTheLogitsOfTheLastTokenOnly) {
+    for (const bool vision : {false, true}) {
+        const auto model = read_model(model_directory(vision) / (vision ? "openvino_language_model.xml" : "openvino_model.xml"));
+        EXPECT_TRUE(model->output("logits").get_partial_shape()[1].is_dynamic());
+        runtime::keep_last_token(model);
+        EXPECT_EQ(model->output("logits").get_partial_shape()[1].get_max_length(), 1);
+    }
+}
+
 TEST(Engine, RefusesWhatDoesNotFit) {
     const auto kind = [](auto call) {
         try {
@@ -286,6 +296,35 @@ TEST(Runner, AWrongPictureLeavesTheConversation) {
     EXPECT_THROW(runner.ask(second, wrong, nullptr), Error);
     EXPECT_TRUE(runner.remembers());
     EXPECT_EQ(runner.ask(second, {}, nullptr).ids, expected);
+}
+
+TEST(Runner, AFailureWhileReadingBeginsAnew) {
+    SilentProgress progress;
+    Runner runner(exact(true), progress);
+    const Question question{"What is in the picture?", {kExample / "pictures" / "red-circle-on-blue.png"}};
+    const Answer expected = runner.ask(question, {}, nullptr);
+    const auto broken = [](std::string_view) { throw std::runtime_error("the sink is full"); };
+    EXPECT_THROW(runner.ask({"And?", {}}, {}, broken), std::runtime_error);
+    EXPECT_FALSE(runner.remembers());
+    const Answer again = runner.ask(question, {}, nullptr);
+    EXPECT_EQ(again.context_tokens, 0u);
+    EXPECT_EQ(again.prompt_ids, expected.prompt_ids);
+    EXPECT_EQ(again.ids, expected.ids);
+}
+
+TEST(Runner, GoesOnPastTheEndWhenAsked) {
+    SilentProgress progress;
+    Runner runner(exact(true), progress);
+    const Question question{"What is in the picture?", {kExample / "pictures" / "red-circle-on-blue.png"}};
+    const Ids stopped = runner.ask(question, {}, nullptr).ids;
+    runner.begin(std::nullopt);
+    GenerateOptions options;
+    options.ignore_eos = true;
+    options.max_new_tokens = stopped.size() + 3;
+    const Answer answer = runner.ask(question, options, nullptr);
+    EXPECT_EQ(answer.finish, FinishReason::Length);
+    ASSERT_EQ(answer.ids.size(), stopped.size() + 3);
+    EXPECT_TRUE(std::equal(stopped.begin(), stopped.end(), answer.ids.begin()));
 }
 
 TEST(Runner, SamplesTheSameForTheSameSeed) {

@@ -187,5 +187,13 @@ TEST(TableCorners, SpreadAGridOverTheWholeTable) {
     EXPECT_EQ(corners.weights[2], (std::vector<float>(5, 0.0f)));
 }
 
+TEST(TableCorners, EndExactlyOnTheLastRow) {
+    // 11 steps of 47 / 11 make 47.000004 in float32; torch counts the second half from the end.
+    const TableCorners corners = table_corners({12, 1}, 48);
+    EXPECT_EQ(corners.indices[0].back(), 47 * 48);
+    EXPECT_EQ(corners.weights[0].back(), 1.0f);
+    EXPECT_EQ(corners.weights[2].back(), 0.0f);
+}
+
 }  // namespace
 }  // namespace deltavino::runtime
