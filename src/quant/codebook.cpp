@@ -1,7 +1,7 @@
 // The tables of NF4 and F4E2M1, and nncf's rule for the MXFP4 scale.
-// Source of truth: OpenVINO 2026.4.1's conversions from f32, whose borders were found by bisection over
-// the floats, and nncf 3.4.0's compiled quantization model. The borders are the smallest floats that
-// go to the upper level.
+// Source of truth: OpenVINO 2026.4.1's conversions from f32, whose borders were found by bisection
+// over the floats, and nncf 3.4.0's compiled quantization model. The borders are the smallest
+// floats that go to the upper level.
 #include "quant/codebook.hpp"
 
 #include <cmath>
@@ -9,10 +9,10 @@
 
 namespace deltavino::quant {
 
-constexpr float kNf4Levels[16] = {
-    -1.0f,         -0.696192801f, -0.525073051f, -0.394917488f, -0.284441382f, -0.184773430f,
-    -0.091050036f, 0.0f,          0.079580300f,  0.160930201f,  0.246112302f,  0.337915242f,
-    0.440709829f,  0.562617004f,  0.722956836f,  1.0f};
+constexpr float kNf4Levels[16] = {-1.0f,         -0.696192801f, -0.525073051f, -0.394917488f,
+                                  -0.284441382f, -0.184773430f, -0.091050036f, 0.0f,
+                                  0.079580300f,  0.160930201f,  0.246112302f,  0.337915242f,
+                                  0.440709829f,  0.562617004f,  0.722956836f,  1.0f};
 
 constexpr float kF4e2m1Levels[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
                                      -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
@@ -26,8 +26,8 @@ constexpr float kNf4Borders[15] = {
 
 // Ties go to the even code, hence a border at the tie or just above it.
 constexpr float kF4e2m1Borders[14] = {
-    -5.0f,          -0x1.bffffep+1f, -2.5f,  -0x1.bffffep+0f, -1.25f, -0x1.7ffffep-1f, -0.25f,
-    0x1.000002p-2f, 0.75f,           0x1.400002p+0f, 1.75f,   0x1.400002p+1f, 3.5f,    0x1.400002p+2f};
+    -5.0f, -0x1.bffffep+1f, -2.5f, -0x1.bffffep+0f, -1.25f, -0x1.7ffffep-1f, -0.25f, 0x1.000002p-2f,
+    0.75f, 0x1.400002p+0f,  1.75f, 0x1.400002p+1f,  3.5f,   0x1.400002p+2f};
 constexpr float kF4e2m1Ascending[15] = {-6.0f, -4.0f, -3.0f, -2.0f, -1.5f, -1.0f, -0.5f, 0.0f,
                                         0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f};
 
@@ -37,7 +37,8 @@ struct Shape {
     std::size_t levels;
 };
 
-constexpr Codebook make_book(Shape shape, const float* levels, const float* codes, const float* borders) {
+constexpr Codebook make_book(Shape shape, const float* levels, const float* codes,
+                             const float* borders) {
     Codebook book{};
     book.buckets_per_unit = shape.buckets_per_unit;
     book.offset = shape.offset;
@@ -56,7 +57,6 @@ constexpr Codebook make_book(Shape shape, const float* levels, const float* code
         book.low_code[bucket] = codes[below];
         book.high_code[bucket] = codes[above];
     }
-    book.largest = levels[shape.levels - 1];
     return book;
 }
 
@@ -94,15 +94,17 @@ constexpr Codebook kF4e2m1Book =
     with_negative_zero(make_book(kF4e2m1Shape, kF4e2m1Ascending, kF4e2m1Codes, kF4e2m1Borders), 8);
 
 float nncf_mxfp4_scale(float largest_magnitude, bool small_weight) {
-    // The smallest power of two that takes the group to at most 6, with two flaws that are kept. Rounded
-    // to f32, a logarithm just above a whole number becomes whole. And for larger weights OpenVINO runs
-    // log(x) / log(2) as a product with a rounded reciprocal, which moves that point a little again.
+    // The smallest power of two that takes the group to at most 6, with two flaws that are kept.
+    // Rounded to f32, a logarithm just above a whole number becomes whole. And for larger weights
+    // OpenVINO runs log(x) / log(2) as a product with a rounded reciprocal, which moves that point
+    // a little again.
     constexpr float epsilon = 0x1p-23f;
     constexpr float per_log_two = 0x1.715476p+0f;
     float exponent = 0;
     if (small_weight) {
         const float scale = largest_magnitude / 6.0f;
-        exponent = static_cast<float>(std::log2(static_cast<double>(scale < epsilon ? epsilon : scale)));
+        exponent =
+            static_cast<float>(std::log2(static_cast<double>(scale < epsilon ? epsilon : scale)));
     } else {
         const float scale = (largest_magnitude < epsilon ? epsilon : largest_magnitude) / 6.0f;
         exponent = static_cast<float>(std::log(static_cast<double>(scale))) * per_log_two;

@@ -14,7 +14,6 @@ struct Codebook {
     float low_code[32];
     float high_code[32];
     float negative_zero_code;  // of a negative value whose level is zero
-    float largest;             // level
 };
 
 extern const Codebook kNf4Book;

@@ -15,7 +15,8 @@ std::size_t source_bytes(SourceType type);
 
 // Widens exactly. `in` holds out.size() values; it needs no alignment. NaN stays NaN.
 // Throws ErrorKind::Internal when the sizes disagree or the instruction set is not available.
-void widen(SourceType type, std::span<const std::byte> in, std::span<float> out, Isa isa = best_isa());
+void widen(SourceType type, std::span<const std::byte> in, std::span<float> out,
+           Isa isa = best_isa());
 
 // Rounds to nearest, ties to even. Returns how many finite values became infinite.
 // A NaN keeps its sign and its upper bits and becomes quiet.

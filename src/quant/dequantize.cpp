@@ -1,6 +1,6 @@
 // Reads quantized rows back with plain loops.
-// The decompression chain of the exported graph is the source of truth: (code - zero point) * scale, or
-// level * scale, in float32.
+// The decompression chain of the exported graph is the source of truth: (code - zero point) *
+// scale, or level * scale, in float32.
 #include "base/error.hpp"
 #include "quant/codebook.hpp"
 #include "quant/quantize.hpp"
@@ -51,13 +51,14 @@ void dequantize_rows(const Scheme& scheme, std::uint64_t rows, std::uint64_t col
     const StorageBytes bytes = storage_bytes(scheme, rows, columns);
     if (bytes.packed != in.packed.size() || bytes.zero_points != in.zero_points.size() ||
         bytes.scales != in.scales.size() || out.size() != rows * columns) {
-        fail(ErrorKind::Internal, "cannot read back [{}, {}] of {}: a buffer has the wrong size", rows,
-             columns, scheme_text(scheme));
+        fail(ErrorKind::Internal, "cannot read back [{}, {}] of {}: a buffer has the wrong size",
+             rows, columns, scheme_text(scheme));
     }
     const std::uint64_t group = scheme.group_size == 0 ? columns : scheme.group_size;
     for (std::uint64_t i = 0; i < out.size(); ++i) {
-        const float zero =
-            format.zero_point ? static_cast<float>(code_at(format.bits, in.zero_points, i / group)) : 0.0f;
+        const float zero = format.zero_point
+                               ? static_cast<float>(code_at(format.bits, in.zero_points, i / group))
+                               : 0.0f;
         const float level = level_of(scheme.format, code_at(format.bits, in.packed, i));
         out[i] = (level - zero) * scale_at(format.scale_type, in.scales, i / group);
     }

@@ -2,14 +2,28 @@
 // The compiler's cpu checks are the source of truth; they include the operating system's support.
 #include "quant/isa.hpp"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace deltavino::quant {
+namespace {
+
+#if defined(__x86_64__)
+bool has_f16c() {  // by hand: clang's __builtin_cpu_supports does not know the name
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
+}  // namespace
 
 bool is_available(Isa isa) {
     if (isa == Isa::Portable) {
         return true;
     }
 #if defined(__x86_64__)
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    const bool avx2 = __builtin_cpu_supports("avx2") && has_f16c();
     if (isa == Isa::Avx2) {
         return avx2;
     }

@@ -1,4 +1,5 @@
-// Which instruction sets the kernels of this folder are built for, and which one this machine takes.
+// Which instruction sets the kernels of this folder are built for, and which one this machine
+// takes.
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // Sixteen groups brought side by side: the layout every kernel works on.
-// Templates over a Lanes type; include only from kernels_*.cpp, inside the target region. No template or
-// inline function of the standard library may be used here or below: the linker could take this file's
-// copy of it, built for AVX-512, for the whole program.
+// Templates over a Lanes type; include only from kernels_*.cpp, inside the target region. No
+// template or inline function of the standard library may be used here or below: the linker could
+// take this file's copy of it, built for AVX-512, for the whole program.
 #pragma once
 
 #include "quant/kernels.hpp"
@@ -10,9 +10,10 @@
 
 namespace deltavino::quant {
 
-// Rows of the scratch hold one group each, followed by zeros up to a multiple of 16. `turned` is the
-// same values the other way round: [group][16], lane j for group j, so that the choice of scales runs
-// for sixteen groups at once and sums in the order of the values in every instruction set.
+// Rows of the scratch hold one group each, followed by zeros up to a multiple of 16. `turned` is
+// the same values the other way round: [group][16], lane j for group j, so that the choice of
+// scales runs for sixteen groups at once and sums in the order of the values in every instruction
+// set.
 struct Batch {
     std::size_t first = 0;  // group in the block
     std::size_t count = 0;  // groups in use; the others are zeros
@@ -20,7 +21,7 @@ struct Batch {
     std::size_t stride = 0;
     float* rows = nullptr;
     float* turned = nullptr;
-    float* turned_importance = nullptr;  // null without an importance
+    float* turned_importance = nullptr;              // null without an importance
     std::size_t importance_begin = ~std::size_t{0};  // column of lane 0 in turned_importance
 };
 
@@ -32,6 +33,22 @@ inline Lanes round_whole(Lanes a) {  // to even; |a| below 2^22
 template <typename Lanes>
 inline Lanes clamp(Lanes a, Lanes low, Lanes high) {  // low for NaN
     return min(max(a, low), high);
+}
+
+// body(i) for i in [0, count), in order. The inner loop has a fixed length, for the compiler to
+// unroll and the branch predictor to know.
+template <typename Body>
+[[gnu::always_inline]] inline void for_each_value(std::size_t count, Body body) {
+    std::size_t i = 0;
+    for (; i + kLaneCount <= count; i += kLaneCount) {
+#pragma GCC unroll 16
+        for (std::size_t k = 0; k < kLaneCount; ++k) {
+            body(i + k);
+        }
+    }
+    for (; i < count; ++i) {
+        body(i);
+    }
 }
 
 template <typename Lanes>
@@ -109,9 +126,9 @@ void load_batch(const QuantizeJob& job, std::size_t first, Batch& batch, std::ui
     for (std::size_t j = batch.count; j < kLaneCount; ++j) {
         std::memset(batch.rows + j * batch.stride, 0, batch.stride * sizeof(float));
     }
-    for (std::size_t i = 0; i < job.group; ++i) {
+    for_each_value(job.group, [&](std::size_t i) {
         Lanes::gather(batch.rows + i, batch.stride).store(batch.turned + i * kLaneCount);
-    }
+    });
     turn_importance(job, batch);
 }
 

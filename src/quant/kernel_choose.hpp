@@ -1,6 +1,6 @@
 // nncf's choice of scale and zero point for sixteen groups.
-// Source of truth: nncf 3.4.0, openvino/optimized_functions (models compiled with f32 inference precision,
-// divisions kept as divisions). Include rules as in kernel_batch.hpp.
+// Source of truth: nncf 3.4.0, openvino/optimized_functions (models compiled with f32 inference
+// precision, divisions kept as divisions). Include rules as in kernel_batch.hpp.
 #pragma once
 
 #include "quant/codebook.hpp"
@@ -8,8 +8,8 @@
 
 namespace deltavino::quant {
 
-// Per group. Codes are round(w / divisor + zero); they come back as (code - zero) * scale. nncf divides
-// by the scale before it is rounded to the stored type.
+// Per group. Codes are round(w / divisor + zero); they come back as (code - zero) * scale. nncf
+// divides by the scale before it is rounded to the stored type.
 template <typename Lanes>
 struct Choice {
     Lanes divisor;
@@ -46,11 +46,11 @@ struct Extent {
 template <typename Lanes>
 Extent<Lanes> extent_of(const Batch& batch) {
     Extent<Lanes> extent = {Lanes::load(batch.turned), Lanes::load(batch.turned)};
-    for (std::size_t i = 1; i < batch.group; ++i) {
+    for_each_value(batch.group, [&](std::size_t i) {
         const Lanes w = Lanes::load(batch.turned + i * kLaneCount);
         extent.least = min(w, extent.least);
         extent.most = max(w, extent.most);
-    }
+    });
     return extent;
 }
 

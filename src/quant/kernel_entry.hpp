@@ -59,14 +59,13 @@ void narrow_lanes(SourceType type, Lanes values, std::byte* out) {
 
 template <typename Lanes>
 std::uint64_t narrow_values(SourceType type, const float* in, std::size_t count, std::byte* out) {
-    // Infinite after rounding: as f32 numbers, those from 65520 (f16) or from halfway between the
-    // largest bf16 and 2^128; counted by their distance to what is finite.
     if (type == SourceType::F32) {
         std::memcpy(out, in, count * sizeof(float));
         return 0;
     }
+    // The least magnitude that rounds to infinity; infinity itself and NaN do not count.
     const Lanes limit = Lanes::set(type == SourceType::F16 ? 65520.0f : 0x1.ffp127f);
-    const Lanes finite = Lanes::set(3.402823466e38f);
+    const Lanes infinity = Lanes::set(__builtin_inff());
     const Lanes zero = Lanes::set(0.0f);
     const Lanes one = Lanes::set(1.0f);
     std::uint64_t overflows = 0;
@@ -74,9 +73,8 @@ std::uint64_t narrow_values(SourceType type, const float* in, std::size_t count,
         const std::size_t some = count - i < kLaneCount ? count - i : kLaneCount;
         const Lanes values = load_some<Lanes>(in + i, some);
         const Lanes size = abs(values);
-        const Lanes beyond = select_less(finite, size, zero, select_less(size, limit, zero, one));
-        const float over = sum(select_less(size, limit, zero, beyond));
-        overflows += over > 0.0f ? static_cast<std::uint64_t>(over) : 0u;
+        const Lanes over = select_less(size, infinity, select_less(size, limit, zero, one), zero);
+        overflows += static_cast<std::uint64_t>(sum(over));
         if (some == kLaneCount) {
             narrow_lanes(type, values, out + i * 2);
         } else {

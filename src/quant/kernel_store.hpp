@@ -32,7 +32,8 @@ struct BookCoder {
         const Lanes bucket = clamp(x * Lanes::set(book.buckets_per_unit) + Lanes::set(book.offset),
                                    Lanes::set(0.0f), Lanes::set(31.0f));
         const Lanes border = lookup(book.border, bucket);
-        const Lanes level = select_less(x, border, lookup(book.low, bucket), lookup(book.high, bucket));
+        const Lanes level =
+            select_less(x, border, lookup(book.low, bucket), lookup(book.high, bucket));
         const Lanes code =
             select_less(x, border, lookup(book.low_code, bucket), lookup(book.high_code, bucket));
         const Lanes zero_code = select_negative(x, Lanes::set(book.negative_zero_code), code);
@@ -66,30 +67,40 @@ inline Lanes load_some(const float* from, std::size_t count) {
     return Lanes::load(values);
 }
 
+// Per lane, over the groups of a batch.
+template <typename Lanes>
+struct Losses {
+    Lanes squared, error, weighted, worst;
+};
+
 template <typename Lanes, typename Coder>
 void store_group(const Coder& coder, unsigned bits, const float* row, std::size_t group,
-                 const float* importance, std::byte* packed, BlockStatistics& statistics) {
-    Lanes squared = Lanes::set(0.0f);
-    Lanes error = squared;
-    Lanes weighted = squared;
-    Lanes worst = squared;
+                 const float* importance, std::byte* packed, Losses<Lanes>& losses) {
+    const Lanes nothing = Lanes::set(0.0f);
+    Losses<Lanes> sums = {nothing, nothing, nothing, losses.worst};
     for (std::size_t i = 0; i < group; i += kLaneCount) {
         const std::size_t count = group - i < kLaneCount ? group - i : kLaneCount;
         const Lanes w = Lanes::load(row + i);
         const Coded<Lanes> coded = coder(w);
         store_codes(bits, packed + i * bits / 8, count, coded.code);
         const Lanes miss = w - coded.value;
-        squared = squared + w * w;
-        error = error + miss * miss;
-        worst = max(abs(miss), worst);
+        sums.squared = sums.squared + w * w;
+        sums.error = sums.error + miss * miss;
+        sums.worst = max(abs(miss), sums.worst);
         if (importance != nullptr) {
-            weighted = weighted + miss * miss * load_some<Lanes>(importance + i, count);
+            sums.weighted = sums.weighted + miss * miss * load_some<Lanes>(importance + i, count);
         }
     }
-    statistics.squared_weight += static_cast<double>(sum(squared));
-    statistics.squared_error += static_cast<double>(sum(error));
-    statistics.weighted_error += static_cast<double>(sum(weighted));
-    const double largest_error = static_cast<double>(largest(worst));
+    losses = {losses.squared + sums.squared, losses.error + sums.error,
+              losses.weighted + sums.weighted, sums.worst};
+}
+
+template <typename Lanes>
+void add_losses(const Losses<Lanes>& losses, BlockStatistics& statistics) {
+    statistics.squared_weight += static_cast<double>(sum(losses.squared));
+    statistics.squared_error += static_cast<double>(sum(losses.error));
+    statistics.weighted_error += static_cast<double>(sum(losses.weighted));
+    const double largest_error = static_cast<double>(largest(losses.worst));
     if (largest_error > statistics.max_abs_error) {
         statistics.max_abs_error = largest_error;
     }
@@ -97,7 +108,8 @@ void store_group(const Coder& coder, unsigned bits, const float* row, std::size_
 
 template <typename Lanes>
 void store_scales(const QuantizeJob& job, const Batch& batch, const Choice<Lanes>& choice) {
-    if (job.format == Format::MXFP4) {  // powers of two from 2^-126: the scale type is their exponent
+    if (job.format ==
+        Format::MXFP4) {  // powers of two from 2^-126: the scale type is their exponent
         float scales[kLaneCount];
         choice.scale.store(scales);
         for (std::size_t j = 0; j < batch.count; ++j) {
@@ -127,25 +139,30 @@ void store_batch(const QuantizeJob& job, const Batch& batch, const Choice<Lanes>
     choice.zero.store(zeros);
     const unsigned bits = job.format == Format::U8 || job.format == Format::I8 ? 8 : 4;
     const CodeRange range = code_range(job.format);
+    const Lanes nothing = Lanes::set(0.0f);
+    Losses<Lanes> losses = {nothing, nothing, nothing, nothing};
     for (std::size_t j = 0; j < batch.count; ++j) {
         const std::size_t begin = (batch.first + j) * job.group;
         const float* row = batch.rows + j * batch.stride;
-        const float* importance =
-            job.importance == nullptr ? nullptr : job.importance + first_column(job, batch.first + j);
+        const float* importance = job.importance == nullptr
+                                      ? nullptr
+                                      : job.importance + first_column(job, batch.first + j);
         std::byte* packed = job.packed + begin * bits / 8;
         const Lanes divisor = Lanes::set(divisors[j]);
         const Lanes scale = Lanes::set(scales[j]);
         if (range.steps > 0) {
             const IntegerCoder<Lanes> coder = {divisor, scale, Lanes::set(zeros[j]),
-                                               Lanes::set(range.low), Lanes::set(range.low + range.steps)};
-            store_group<Lanes>(coder, bits, row, job.group, importance, packed, statistics);
+                                               Lanes::set(range.low),
+                                               Lanes::set(range.low + range.steps)};
+            store_group<Lanes>(coder, bits, row, job.group, importance, packed, losses);
         } else {
-            const BookCoder<Lanes> coder = {job.format == Format::NF4 ? kNf4Book : kF4e2m1Book, divisor,
-                                            scale};
-            store_group<Lanes>(coder, bits, row, job.group, importance, packed, statistics);
+            const BookCoder<Lanes> coder = {job.format == Format::NF4 ? kNf4Book : kF4e2m1Book,
+                                            divisor, scale};
+            store_group<Lanes>(coder, bits, row, job.group, importance, packed, losses);
         }
         statistics.scale_overflows += scales[j] - scales[j] == 0.0f ? 0u : 1u;
     }
+    add_losses(losses, statistics);
 }
 
 }  // namespace deltavino::quant

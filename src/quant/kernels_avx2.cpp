@@ -1,6 +1,7 @@
 // The kernels for AVX2 with F16C.
 // The whole file after the standard headers is compiled for that target, so nothing here may run
-// before is_available(Isa::Avx2), and no inline function that other files share may be defined here.
+// before is_available(Isa::Avx2), and no inline function that other files share may be defined
+// here.
 #include "quant/kernels.hpp"
 
 #if defined(__x86_64__)

@@ -1,6 +1,7 @@
 // The kernels for AVX-512 (F, BW, DQ, VL).
 // The whole file after the standard headers is compiled for that target, so nothing here may run
-// before is_available(Isa::Avx512), and no inline function that other files share may be defined here.
+// before is_available(Isa::Avx512), and no inline function that other files share may be defined
+// here.
 #include "quant/kernels.hpp"
 
 #if defined(__x86_64__)
@@ -14,7 +15,8 @@
 #endif
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
 #else
 #pragma GCC target("avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #endif

@@ -1,6 +1,6 @@
 // Sixteen floats side by side for AVX2 with F16C, as two registers.
-// lanes_portable.hpp says what each operation must give. Include only from kernels_avx2.cpp, inside its
-// target region. FMA is left out on purpose: it would round differently.
+// lanes_portable.hpp says what each operation must give. Include only from kernels_avx2.cpp, inside
+// its target region. FMA is left out on purpose: it would round differently.
 #pragma once
 
 #include <cstddef>
@@ -14,21 +14,26 @@ struct Lanes {
     __m256 high;
 
     static Lanes set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-    static Lanes load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
+    static Lanes load(const float* from) {
+        return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+    }
     static Lanes gather(const float* base, std::size_t stride) {
         const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         const __m256i index = _mm256_mullo_epi32(lane, _mm256_set1_epi32(static_cast<int>(stride)));
-        return {_mm256_i32gather_ps(base, index, 4), _mm256_i32gather_ps(base + 8 * stride, index, 4)};
+        return {_mm256_i32gather_ps(base, index, 4),
+                _mm256_i32gather_ps(base + 8 * stride, index, 4)};
     }
     static Lanes load_bf16(const std::byte* from) {
         const auto* parts = reinterpret_cast<const __m128i*>(from);
         const __m256i a = _mm256_cvtepu16_epi32(_mm_loadu_si128(parts));
         const __m256i b = _mm256_cvtepu16_epi32(_mm_loadu_si128(parts + 1));
-        return {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
+                _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
     }
     static Lanes load_f16(const std::byte* from) {
         const auto* parts = reinterpret_cast<const __m128i*>(from);
-        return {_mm256_cvtph_ps(_mm_loadu_si128(parts)), _mm256_cvtph_ps(_mm_loadu_si128(parts + 1))};
+        return {_mm256_cvtph_ps(_mm_loadu_si128(parts)),
+                _mm256_cvtph_ps(_mm_loadu_si128(parts + 1))};
     }
     void store(float* to) const {
         _mm256_storeu_ps(to, low);
@@ -70,7 +75,8 @@ inline __m256 finite_part(__m256 a, std::uint64_t& nonfinite) {
     const __m256i exponent = _mm256_set1_epi32(0x7f800000);
     const __m256i masked = _mm256_and_si256(_mm256_castps_si256(a), exponent);
     const __m256 bad = _mm256_castsi256_ps(_mm256_cmpeq_epi32(masked, exponent));
-    nonfinite += static_cast<unsigned>(__builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(bad))));
+    nonfinite +=
+        static_cast<unsigned>(__builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(bad))));
     return _mm256_andnot_ps(bad, a);
 }
 inline Lanes finite_or_zero(Lanes a, std::uint64_t& nonfinite) {
@@ -126,7 +132,8 @@ inline void store_f16(std::byte* to, Lanes a) {
 inline __m256i bf16_words(__m256 a) {
     const __m256i bits = _mm256_castps_si256(a);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i rounded =
+        _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
     const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
     const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
     return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);

@@ -1,6 +1,6 @@
 // Sixteen floats side by side for AVX-512 (F, BW, DQ, VL).
-// lanes_portable.hpp says what each operation must give. Include only from kernels_avx512.cpp, inside
-// its target region.
+// lanes_portable.hpp says what each operation must give. Include only from kernels_avx512.cpp,
+// inside its target region.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,8 @@ struct Lanes {
     static Lanes set(float x) { return {_mm512_set1_ps(x)}; }
     static Lanes load(const float* from) { return {_mm512_loadu_ps(from)}; }
     static Lanes gather(const float* base, std::size_t stride) {
-        const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        const __m512i lane =
+            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         const __m512i index = _mm512_mullo_epi32(lane, _mm512_set1_epi32(static_cast<int>(stride)));
         return {_mm512_i32gather_ps(index, base, 4)};
     }
@@ -29,13 +30,27 @@ struct Lanes {
     void store(float* to) const { _mm512_storeu_ps(to, all); }
 };
 
-inline Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_ps(a.all, b.all)}; }
-inline Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_ps(a.all, b.all)}; }
-inline Lanes operator*(Lanes a, Lanes b) { return {_mm512_mul_ps(a.all, b.all)}; }
-inline Lanes operator/(Lanes a, Lanes b) { return {_mm512_div_ps(a.all, b.all)}; }
-inline Lanes min(Lanes a, Lanes b) { return {_mm512_min_ps(a.all, b.all)}; }
-inline Lanes max(Lanes a, Lanes b) { return {_mm512_max_ps(a.all, b.all)}; }
-inline Lanes abs(Lanes a) { return {_mm512_abs_ps(a.all)}; }
+inline Lanes operator+(Lanes a, Lanes b) {
+    return {_mm512_add_ps(a.all, b.all)};
+}
+inline Lanes operator-(Lanes a, Lanes b) {
+    return {_mm512_sub_ps(a.all, b.all)};
+}
+inline Lanes operator*(Lanes a, Lanes b) {
+    return {_mm512_mul_ps(a.all, b.all)};
+}
+inline Lanes operator/(Lanes a, Lanes b) {
+    return {_mm512_div_ps(a.all, b.all)};
+}
+inline Lanes min(Lanes a, Lanes b) {
+    return {_mm512_min_ps(a.all, b.all)};
+}
+inline Lanes max(Lanes a, Lanes b) {
+    return {_mm512_max_ps(a.all, b.all)};
+}
+inline Lanes abs(Lanes a) {
+    return {_mm512_abs_ps(a.all)};
+}
 inline Lanes select_less(Lanes a, Lanes b, Lanes x, Lanes y) {
     return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.all, b.all, _CMP_LT_OQ), y.all, x.all)};
 }
@@ -54,7 +69,9 @@ inline Lanes finite_or_zero(Lanes a, std::uint64_t& nonfinite) {
 inline __m256i half_bits(Lanes a) {
     return _mm512_cvtps_ph(a.all, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-inline Lanes round_to_f16(Lanes a) { return {_mm512_cvtph_ps(half_bits(a))}; }
+inline Lanes round_to_f16(Lanes a) {
+    return {_mm512_cvtph_ps(half_bits(a))};
+}
 
 inline Lanes lookup(const float* table, Lanes index) {
     const __m512 low = _mm512_loadu_ps(table);
@@ -63,7 +80,8 @@ inline Lanes lookup(const float* table, Lanes index) {
 }
 
 inline __m128 fold(Lanes a) {
-    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(a.all), _mm512_extractf32x8_ps(a.all, 1));
+    const __m256 half =
+        _mm256_add_ps(_mm512_castps512_ps256(a.all), _mm512_extractf32x8_ps(a.all, 1));
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 inline float sum(Lanes a) {
@@ -72,7 +90,8 @@ inline float sum(Lanes a) {
     return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
 }
 inline float largest(Lanes a) {
-    const __m256 half = _mm256_max_ps(_mm512_castps512_ps256(a.all), _mm512_extractf32x8_ps(a.all, 1));
+    const __m256 half =
+        _mm256_max_ps(_mm512_castps512_ps256(a.all), _mm512_extractf32x8_ps(a.all, 1));
     const __m128 quad = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
     const __m128 pair = _mm_max_ps(quad, _mm_movehl_ps(quad, quad));
     return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
@@ -95,7 +114,8 @@ inline void store_f16(std::byte* to, Lanes a) {
 inline void store_bf16(std::byte* to, Lanes a) {
     const __m512i bits = _mm512_castps_si512(a.all);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __m512i rounded =
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
     const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
     const __mmask16 nan = _mm512_cmp_ps_mask(a.all, a.all, _CMP_UNORD_Q);
     const __m512i chosen = _mm512_mask_blend_epi32(nan, rounded, quiet);

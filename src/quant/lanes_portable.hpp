@@ -1,6 +1,6 @@
 // Sixteen floats side by side, in plain C++ with the compilers' vector types.
-// The other lanes_*.hpp give the same type for AVX2 and AVX-512; every operation gives the same bits
-// in all three, which is why none of them fuses a multiplication with an addition.
+// The other lanes_*.hpp give the same type for AVX2 and AVX-512; every operation gives the same
+// bits in all three, which is why none of them fuses a multiplication with an addition.
 #pragma once
 
 #include "quant/half.hpp"

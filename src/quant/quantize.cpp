@@ -23,12 +23,14 @@ void require_usable(std::span<const float> importance, std::uint64_t columns) {
         return;
     }
     if (importance.size() != columns) {
-        fail(ErrorKind::Internal, "importance has {} values for {} columns", importance.size(), columns);
+        fail(ErrorKind::Internal, "importance has {} values for {} columns", importance.size(),
+             columns);
     }
     for (std::size_t i = 0; i < importance.size(); ++i) {
         if (!std::isfinite(importance[i]) || importance[i] < 0.0f) {
-            fail(ErrorKind::Internal, "importance of column {} is {}, expected a finite value of at least 0",
-                 i, importance[i]);
+            fail(ErrorKind::Internal,
+                 "importance of column {} is {}, expected a finite value of at least 0", i,
+                 importance[i]);
         }
     }
 }
@@ -50,7 +52,8 @@ double BlockStatistics::relative_error() const {
 }
 
 BlockStatistics quantize_rows(const Scheme& scheme, Search search, const RowBlock& block,
-                              std::span<const float> importance, const QuantizedRows& out, Isa isa) {
+                              std::span<const float> importance, const QuantizedRows& out,
+                              Isa isa) {
     if (const std::string why = why_unfit(scheme, block.columns); !why.empty()) {
         fail(ErrorKind::Internal, "cannot quantize rows: {}", why);
     }

@@ -33,9 +33,9 @@ struct RowBlock {
 // largest value is under 7.2e-7 or within some units in the last place of 6 * 2^k.
 inline constexpr std::uint64_t kNncfSmallWeight = 10000;
 
-// Exactly storage_bytes(scheme, rows, columns) each. 4-bit codes and zero points have the first of two
-// in the low nibble; a last half byte of zero points has 0 in the high nibble. A block of U4 must
-// begin where rows * groups so far is even, so that its zero points begin at a byte.
+// Exactly storage_bytes(scheme, rows, columns) each. 4-bit codes and zero points have the first of
+// two in the low nibble; a last half byte of zero points has 0 in the high nibble. A block of U4
+// must begin where rows * groups so far is even, so that its zero points begin at a byte.
 struct QuantizedRows {
     std::span<std::byte> packed;
     std::span<std::byte> zero_points;
@@ -47,11 +47,12 @@ struct QuantizedRows {
 struct BlockStatistics {
     double squared_error = 0;
     double squared_weight = 0;
-    double weighted_error = 0;  // as squared_error, times the importance of the column; 0 without one
+    double weighted_error = 0;  // each square times the importance of its column; 0 without one
     double max_abs_error = 0;
     std::uint64_t values = 0;
-    std::uint64_t nonfinite = 0;        // NaN and infinity; they are quantized as zero
-    std::uint64_t scale_overflows = 0;  // groups too large for an f16 scale: infinite under Nncf, 65504 else
+    std::uint64_t nonfinite = 0;  // NaN and infinity; they are quantized as zero
+    // Groups too large for an f16 scale: it is infinite under Nncf, 65504 under LeastError.
+    std::uint64_t scale_overflows = 0;
 
     void merge(const BlockStatistics& other);
     // Root of squared_error over squared_weight; 0 for a block of zeros.
@@ -59,14 +60,16 @@ struct BlockStatistics {
 };
 
 // Quantizes a block. Rows do not depend on each other: callers cut a weight into blocks of rows and
-// give them to threads. Scratch memory is 32 rows or 32 groups of float32, whichever is meant by the
-// scheme (48 with an importance). `importance` is empty or one finite factor, zero or more, per column;
-// it weighs the squared errors of LeastError and is ignored by Nncf's choice.
+// give them to threads; nothing is shared. Sixteen groups (or rows, per channel) are taken at a
+// time, so blocks should have many; the scratch memory is 32 of them in float32, 48 with an
+// importance. `importance` is empty or one finite factor, zero or more, per column: it weighs the
+// squared errors of LeastError and does not change what Nncf chooses.
 //
-// LeastError is never worse than Nncf in any group, up to the rounding of the sums (1e-6 of the error).
+// LeastError is never worse than Nncf in any group, up to the rounding of the sums (1e-6 of the
+// error). Same input, same bytes, on every machine and for every cut into blocks.
 //
-// Throws ErrorKind::Internal when the scheme does not fit, a span has the wrong size, the importance is
-// not usable or the instruction set is not available.
+// Throws ErrorKind::Internal when the scheme does not fit, a span has the wrong size, the
+// importance is not usable or the instruction set is not available.
 BlockStatistics quantize_rows(const Scheme& scheme, Search search, const RowBlock& block,
                               std::span<const float> importance, const QuantizedRows& out,
                               Isa isa = best_isa());

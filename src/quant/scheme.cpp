@@ -1,6 +1,6 @@
 // The table of formats and the rules of their storage.
-// Source of truth: the Constants that nncf 3.4.0 writes (tests/golden_quant) and what the OpenVINO CPU
-// plugin keeps compressed. Which weight gets which scheme is decided elsewhere.
+// Source of truth: the Constants that nncf 3.4.0 writes (tests/golden_quant) and what the OpenVINO
+// CPU plugin keeps compressed. Which weight gets which scheme is decided elsewhere.
 #include "quant/scheme.hpp"
 
 #include "base/checked.hpp"
@@ -65,8 +65,9 @@ StorageBytes storage_bytes(const Scheme& scheme, std::uint64_t rows, std::uint64
 std::string why_unfit(const Scheme& scheme, std::uint64_t columns) {
     const FormatTraits& format = traits(scheme.format);
     if (columns < 2) {
-        return fmt::format("a weight with {} column{} is not quantized: the scale would be the weight",
-                           columns, columns == 1 ? "" : "s");
+        return fmt::format(
+            "a weight with {} column{} is not quantized: the scale would be the weight", columns,
+            columns == 1 ? "" : "s");
     }
     if (format.bits == 4 && columns % 2 != 0) {
         return fmt::format("{} needs an even number of columns, got {}", format.name, columns);
@@ -74,7 +75,8 @@ std::string why_unfit(const Scheme& scheme, std::uint64_t columns) {
     if (scheme.format == Format::MXFP4 && scheme.group_size != kMxfp4Group) {
         return scheme.group_size == 0
                    ? fmt::format("mxfp4 needs groups of {} columns, not per channel", kMxfp4Group)
-                   : fmt::format("mxfp4 needs groups of {} columns, got {}", kMxfp4Group, scheme.group_size);
+                   : fmt::format("mxfp4 needs groups of {} columns, got {}", kMxfp4Group,
+                                 scheme.group_size);
     }
     if (scheme.group_size == 0) {
         return {};

@@ -1,4 +1,5 @@
-// Which low-precision formats exist, how a weight is cut into groups, and how many bytes that takes.
+// Which low-precision formats exist, how a weight is cut into groups, and how many bytes that
+// takes.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ struct FormatTraits {
 const FormatTraits& traits(Format format);
 std::optional<Format> find_format(std::string_view name);
 
-// A weight [rows, columns] is cut along its rows into groups of `group_size` columns; each group has
-// one scale and, for U8 and U4, one zero point.
+// A weight [rows, columns] is cut along its rows into groups of `group_size` columns; each group
+// has one scale and, for U8 and U4, one zero point.
 struct Scheme {
     Format format = Format::U8;
     std::uint64_t group_size = 0;  // 0: one group per row ("per channel")
