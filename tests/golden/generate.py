@@ -4,6 +4,9 @@
 generate.py                      # everything, into this folder
 generate.py --only dense-v2      # one case
 generate.py --check              # regenerate elsewhere and compare with the committed files
+generate.py --condition          # compare the committed files with the same runs in float64
+
+Generating ends with the same comparison. Exit 1 when a comparison fails.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import torch
 import transformers
 
 import compare
+import conditioning
 import kjv
 import kjv_vision
 import processor
@@ -62,6 +66,13 @@ def generate(out: Path, names: list[str]) -> None:
         print(f"{name}: {time.monotonic() - start:.1f} s", file=sys.stderr)
 
 
+def well_conditioned(root: Path, names: list[str]) -> bool:
+    """Whether float32 is accurate enough in the named folders below `root`."""
+    verdicts = [verdict for name in names for verdict in conditioning.conditions(root, name)]
+    conditioning.print_table(verdicts)
+    return all(verdict.good for verdict in verdicts)
+
+
 def check(names: list[str]) -> bool:
     """Whether regenerating the named folders gives the committed files."""
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +89,11 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=HERE, help="default: this folder")
     parser.add_argument("--only", nargs="+", choices=list(jobs()), metavar="NAME")
-    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="compare instead of writing")
+    instead.add_argument(
+        "--condition", action="store_true", help="measure against float64 instead of writing"
+    )
     args = parser.parse_args()
     if transformers.__version__ != TRANSFORMERS:
         print(f"needs transformers {TRANSFORMERS}, not {transformers.__version__}", file=sys.stderr)
@@ -89,8 +104,9 @@ def main() -> int:
     names = args.only or list(jobs())
     if args.check:
         return 0 if check(names) else 1
-    generate(args.out, names)
-    return 0
+    if not args.condition:
+        generate(args.out, names)
+    return 0 if well_conditioned(args.out, names) else 1
 
 
 if __name__ == "__main__":

@@ -306,21 +306,25 @@ def random_model(case: Case) -> torch.nn.Module:
         return load_model(Path(folder), case)
 
 
-def write_model(
-    folder: Path, name: str, model: torch.nn.Module, small: bool, tail: int = 0
-) -> None:
-    """The two files of a model."""
-    towers = ["one", "wide"] if small else list(TOWER_GRIDS)
-    tower = tower_file(model, towers)
-    prompts = prompts_file(model, SMALL_PROMPTS if small else FULL_PROMPTS, tail)
-    save_tensors(folder / f"{name}.tower.safetensors", tower, origin(name, SEED))
-    save_tensors(folder / f"{name}.prompts.safetensors", prompts, origin(name, SEED))
+def models() -> dict[str, torch.nn.Module]:
+    """Every model with a vision tower, in float32."""
+    cases = {case.name: case for case in all_cases()}
+    random = {name: random_model(cases[name]) for name in ("dense-vl", "moe-vl")}
+    return {**random, "kjv-tiny": kjv.load_model()}
+
+
+def model_files(name: str, model: torch.nn.Module) -> tuple[Tensors, Tensors]:
+    """What the two files of a model hold: the tower's tensors and the prompts'."""
+    small = name != "dense-vl"
+    tower = tower_file(model, ["one", "wide"] if small else list(TOWER_GRIDS))
+    tail = KJV_TAIL if name == "kjv-tiny" else 0
+    return tower, prompts_file(model, SMALL_PROMPTS if small else FULL_PROMPTS, tail)
 
 
 @torch.no_grad()
 def generate(folder: Path) -> None:
     """Write the files of every model with a vision tower."""
-    cases = {case.name: case for case in all_cases()}
-    write_model(folder, "dense-vl", random_model(cases["dense-vl"]), small=False)
-    write_model(folder, "moe-vl", random_model(cases["moe-vl"]), small=True)
-    write_model(folder, "kjv-tiny", kjv.load_model(), small=True, tail=KJV_TAIL)
+    for name, model in models().items():
+        tower, prompts = model_files(name, model)
+        save_tensors(folder / f"{name}.tower.safetensors", tower, origin(name, SEED))
+        save_tensors(folder / f"{name}.prompts.safetensors", prompts, origin(name, SEED))

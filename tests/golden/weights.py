@@ -22,8 +22,11 @@ UNIFORMS = 12  # their sum has variance 1 when each has variance 1/12
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """A stream of random numbers for one named thing of a case."""
-    return torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
+    """A stream of random numbers for one named thing of a case.
+
+    Both must go into 32 bits: torch's generator on the CPU ignores the upper half of a seed.
+    """
+    return torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
 
 
 def uniform(shape: torch.Size | tuple[int, ...], stream: torch.Generator) -> torch.Tensor:
