@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Exports the bundled checkpoint and lets openvino_genai use the result. Called by `make demo`.
+# Exports the bundled checkpoint, lets openvino_genai use the result, and describes a picture without
+# Python. Called by `make demo`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -11,3 +12,11 @@ build/deltavino export --model examples/kjv-tiny "$out/text" --task text-generat
 echo
 echo "== openvino_genai continues a sentence"
 "$python" tools/demo_text.py "$out/text" "And the LORD said unto"
+
+echo
+echo "== export the vision-language model"
+build/deltavino export --model examples/kjv-tiny "$out/vision" --force
+
+echo
+echo "== deltavino itself describes examples/kjv-tiny/pictures/red-circle-on-blue.png"
+build/deltavino generate "$out/vision" --prompt "What is in the picture?" --image examples/kjv-tiny/pictures/red-circle-on-blue.png
