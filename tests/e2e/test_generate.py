@@ -175,6 +175,24 @@ def test_the_tokenizers_extension_is_named(kjv_text: Path) -> None:
     assert "/nowhere/lib.so" in result.stderr
 
 
+def test_the_tokenizer_model_knows_what_files_do_not_say(kjv_vision: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(kjv_vision, model)
+    for name in ("generation_config.json", "chat_template.jinja", "tokenizer_config.json"):
+        (model / name).unlink()
+    result = generate(model, "--image", PICTURES / "red-circle-on-blue.png", "--prompt", QUESTION)
+    assert (result.returncode, result.stdout) == (0, expected_text("red-circle-on-blue") + "\n"), result.stderr
+    assert "note:" not in result.stderr
+
+
+def test_text_that_is_not_utf8_is_refused(kjv_text: Path) -> None:
+    assert generate(kjv_text, "--raw", "--prompt", b"\xff\xfe".decode("utf-8", "surrogateescape")).returncode == USAGE
+    result = generate(kjv_text, "--chat", "--max-new-tokens", 1, input="caf\udce9\nHello\n", errors="surrogateescape")
+    assert result.returncode == USAGE
+    assert "the text is not UTF-8" in result.stderr
+    assert "prompt" in result.stderr  # the next question was answered
+
+
 def test_another_template_is_said(kjv_text: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(kjv_text, model)

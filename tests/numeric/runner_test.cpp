@@ -25,7 +25,7 @@ using runtime::Engine;
 using runtime::Patches;
 using runtime::PictureRows;
 
-constexpr double kBound = 1e-4;  // of the largest logit
+constexpr double kBound = 1e-5;  // of the largest logit
 
 const fs::path kExample = fs::path(DELTAVINO_SOURCE_DIR) / "examples" / "kjv-tiny";
 
