@@ -22,7 +22,7 @@ def test_table(deltavino, kjv_text, compressed):
     assert result.returncode == 0, result.stderr
     float_model, nncf, ours = json.loads(result.stdout)["models"]
     assert float_model["kl_divergence"] == 0 and float_model["top1_agreement"] == 1
-    assert 10 < float_model["perplexity"] < 15
+    assert 10 < float_model["perplexity"] < 20
     assert ours["weight_bytes"] == nncf["weight_bytes"] < 0.4 * float_model["weight_bytes"]
     assert 0 < ours["kl_divergence"] < nncf["kl_divergence"] < 0.05
 
