@@ -66,7 +66,7 @@ struct BlockStatistics {
 // squared errors of LeastError and does not change what Nncf chooses.
 //
 // LeastError is never worse than Nncf in any group, up to the rounding of the sums (1e-6 of the
-// error). Same input, same bytes, on every machine and for every cut into blocks.
+// error). Same input, same bytes, in every instruction set and for every cut into blocks.
 //
 // Throws ErrorKind::Internal when the scheme does not fit, a span has the wrong size, the
 // importance is not usable or the instruction set is not available.
