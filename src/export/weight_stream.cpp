@@ -135,7 +135,8 @@ private:
         stored_.resize(static_cast<std::size_t>(bytes.packed));
         zero_points_.resize(static_cast<std::size_t>(bytes.zero_points));
         scales_.resize(static_cast<std::size_t>(bytes.scales));
-        const quant::RowBlock block{source_.data(), float_type(task.slice.tensor->info.dtype), task.slice.rows, job.columns};
+        const quant::RowBlock block{source_.data(), float_type(task.slice.tensor->info.dtype), task.slice.rows, job.columns,
+                                    job.rows * job.columns < quant::kNncfSmallWeight};
         const quant::BlockStatistics statistics =
             quant::quantize_rows(scheme, options_.search, block, task.weight->importance, {stored_, zero_points_, scales_});
         OutputFile& file = *task.weight->file;
