@@ -203,6 +203,7 @@ def dense_cases() -> list[Case]:
             keep_f32=("linear_attn.A_log", "linear_attn.norm.weight"),
             shards=3,
             mtp=True,
+            embed_std=0.5,
             seed=104,
         ),
         Case(
@@ -342,7 +343,8 @@ def moe_cases() -> list[Case]:
             ),
             stored="bfloat16",
             keep_f32=("linear_attn.A_log", "linear_attn.norm.weight"),
-            seed=205,
+            embed_std=1.0,
+            seed=2205,
         ),
     ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,12 +35,11 @@ class Condition:
     where: str
     error: float  # of float32, relative to the largest magnitude
     largest: float
-    limit: float = LIMIT
 
     @property
     def good(self) -> bool:
         """Whether float32 is accurate enough."""
-        return self.error <= self.limit
+        return self.error <= LIMIT
 
     def __str__(self) -> str:
         """Everything but the place."""
@@ -55,7 +54,7 @@ class Routing:
     decisions: int = 0
     ties: int = 0  # exact, at the boundary of the top k
     closest: float = float("inf")  # lead of a chosen expert over one that is not, less the ties
-    twins: tuple[int, ...] = field(default=())
+    twins: tuple[int, ...] = ()
 
     @property
     def good(self) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def widened(value: Any) -> Any:
@@ -18,25 +17,18 @@ def widened(value: Any) -> Any:
 
 
 class Widen(TorchFunctionMode):
-    """Turns the casts to float32 that modelling code spells out into casts to float64."""
+    """Turns the casts to float32 that modelling code spells out into casts to float64.
+
+    Raises when an operation gives float32 all the same.
+    """
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        """Call with the dtypes replaced."""
+        """Call with the dtypes replaced and look at the result."""
         kwargs = {key: widened(value) for key, value in (kwargs or {}).items()}
         func = torch.Tensor.double if func is torch.Tensor.float else func
-        return func(*(widened(value) for value in args), **kwargs)
-
-
-class RefuseFloat32(TorchDispatchMode):
-    """Raises when an operation still gives float32."""
-
-    def __torch_dispatch__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        """Call and look at the result."""
-        result = func(*args, **(kwargs or {}))
+        result = func(*(widened(value) for value in args), **kwargs)
         parts = result if isinstance(result, tuple | list) else [result]
         if any(isinstance(part, torch.Tensor) and part.dtype == torch.float32 for part in parts):
             raise RuntimeError(f"{func} gave float32 in a float64 run")
@@ -49,7 +41,7 @@ def double_precision() -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with Widen(), RefuseFloat32():
+        with Widen():
             yield
     finally:
         torch.set_default_dtype(before)

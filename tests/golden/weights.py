@@ -54,7 +54,9 @@ def random_tensor(name: str, shape: torch.Size, case: Case) -> torch.Tensor:
         return (1.0 if around_one else 0.0) + 0.1 * normal(shape, stream)
     if "conv1d" in name:
         return 0.3 * normal(shape, stream)
-    if "embed_tokens" in name or "pos_embed" in name:
+    if "pos_embed" in name:
+        return 0.3 * normal(shape, stream)
+    if "embed_tokens" in name:
         return case.embed_std * normal(shape, stream)
     fan_in = shape[-1] if ".experts." in name else shape[1:].numel()
     return fan_in**-0.5 * normal(shape, stream)
