@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -42,6 +43,14 @@ void remove_abandoned(const fs::path& parent, const std::string& prefix) {
     for (const fs::path& path : abandoned) {
         fs::remove_all(path, ignored);
     }
+}
+
+// Whether `inner` is `outer` or stands below it, symbolic links followed.
+bool lies_in(const fs::path& inner, const fs::path& outer) {
+    std::error_code error;
+    const fs::path below = fs::canonical(inner, error);
+    const fs::path above = fs::canonical(outer, error);
+    return !error && std::mismatch(above.begin(), above.end(), below.begin(), below.end()).first == above.end();
 }
 
 }  // namespace
@@ -177,7 +186,7 @@ std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes) {
     return {range, [size](void* p) { ::munmap(p, size); }};
 }
 
-StagedDirectory::StagedDirectory(const fs::path& target, bool replace) : replace_(replace) {
+StagedDirectory::StagedDirectory(const fs::path& target, bool replace, const fs::path& source) : replace_(replace) {
     std::error_code error;
     target_ = fs::absolute(target, error).lexically_normal();
     if (!target_.has_filename()) {
@@ -193,6 +202,13 @@ StagedDirectory::StagedDirectory(const fs::path& target, bool replace) : replace
     if (fs::exists(status) && !replace && !fs::is_empty(target_, error)) {
         fail(ErrorKind::Output, "cannot write to '{}': it exists and is not empty; --force replaces it",
              target.string());
+    }
+    if (fs::exists(status) && !fs::is_empty(target_, error)) {
+        for (const auto& [path, what] : {std::pair(source, "the input"), std::pair(fs::current_path(error), "the current folder")}) {
+            if (lies_in(path, target_)) {
+                fail(ErrorKind::Output, "cannot replace '{}': {} '{}' lies in it", target.string(), what, path.string());
+            }
+        }
     }
     const fs::path parent = target_.parent_path();
     fs::create_directories(parent, error);

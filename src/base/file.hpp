@@ -72,8 +72,9 @@ std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes);
 // and renamed at the end; without commit the destructor removes it.
 class StagedDirectory {
 public:
-    // Throws ErrorKind::Output when `target` exists and is not an empty directory, unless `replace`.
-    StagedDirectory(const std::filesystem::path& target, bool replace);
+    // Throws ErrorKind::Output when `target` exists and is not an empty directory, unless `replace`; and
+    // even then when `source`, from which the output is made, or the current directory lies in it.
+    StagedDirectory(const std::filesystem::path& target, bool replace, const std::filesystem::path& source);
     ~StagedDirectory();
     StagedDirectory(const StagedDirectory&) = delete;
     StagedDirectory& operator=(const StagedDirectory&) = delete;

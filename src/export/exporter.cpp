@@ -274,6 +274,14 @@ std::vector<ExportSummaryRow> summarise(const std::vector<TensorReport>& tensors
     return rows;
 }
 
+// Before the work rather than after it.
+void require_report_folder(const std::filesystem::path& report) {
+    std::error_code error;
+    if (!report.empty() && !std::filesystem::is_directory(std::filesystem::absolute(report, error).parent_path(), error)) {
+        fail(ErrorKind::Output, "cannot write the report '{}': its folder does not exist", report.string());
+    }
+}
+
 void write_report(const std::filesystem::path& path, const ExportSummary& summary) {
     nlohmann::ordered_json json{{"deltavino", version()}, {"model_type", summary.model_type}, {"task", summary.task}, {"recipe", summary.recipe},
                                 {"bytes_read", summary.bytes_read}, {"bytes_written", summary.bytes_written}, {"tensors", nlohmann::ordered_json::array()}};
@@ -289,6 +297,7 @@ void write_report(const std::filesystem::path& path, const ExportSummary& summar
 ExportSummary export_model(const ExportOptions& options, ProgressSink& progress) {
     const auto start = std::chrono::steady_clock::now();
     Recipe recipe(options.compression);  // a wrong option shows before any file is read
+    require_report_folder(options.report);
     const Checkpoint checkpoint(options.model);
     const models::Plan plan = models::make_plan(checkpoint, options.task, options.assume_tied_head);
     for (const std::string& note : plan.notes) {
@@ -305,7 +314,7 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const std::string& note : processors.notes) {
         progress.note(note);
     }
-    StagedDirectory directory(options.output, options.force);
+    StagedDirectory directory(options.output, options.force, options.model);
     if (recipe.needs_sensitivities()) {
         measure_sensitivities(checkpoint, plan, recipe);
     }
@@ -339,11 +348,11 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const TensorReport& tensor : summary.tensors) {
         summary.bytes_read += tensor.bytes_read;
     }
-    if (!options.report.empty()) {
-        write_report(options.report, summary);
-    }
     if (progress.cancelled()) {
         fail(ErrorKind::Cancelled, "stopped");
+    }
+    if (!options.report.empty()) {
+        write_report(options.report, summary);
     }
     directory.commit();
     summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -362,3 +362,26 @@ def test_unused_golden_helpers_read_the_same_tensors(tmp_path):
     save_file(expected, path)
     ours = load_bytes(path)
     assert {k: v.tobytes() for k, v in expected.items()} == {k: v[2] for k, v in ours.items()}
+
+
+def test_force_never_replaces_the_checkpoint(deltavino, checkpoint):
+    before = sorted(os.listdir(checkpoint))
+    for target in (checkpoint, checkpoint.parent, checkpoint / "..", checkpoint / "."):
+        result = deltavino("export", "-m", checkpoint, target, *TEXT, "--force")
+        assert result.returncode == OUTPUT, result.stderr
+        assert "lies in it" in result.stderr
+        assert sorted(os.listdir(checkpoint)) == before
+        assert os.listdir(checkpoint.parent) == ["checkpoint"]
+
+
+def test_force_never_replaces_the_current_folder(deltavino, checkpoint, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "mine.txt").write_text("keep me")
+    result = deltavino("export", "-m", checkpoint, ".", *TEXT, "--force", cwd=work)
+    assert result.returncode == OUTPUT and "the current folder" in result.stderr
+    assert os.listdir(work) == ["mine.txt"]
+
+
+def test_report_without_a_folder_is_refused_before_the_work(deltavino, checkpoint):
+    refuse(deltavino, checkpoint, OUTPUT, "nowhere", options=(*TEXT, "--report", str(checkpoint.parent / "nowhere" / "report.json")))
