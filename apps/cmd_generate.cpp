@@ -1,13 +1,14 @@
 #include "commands.hpp"
 #include "progress_bar.hpp"
 
+#include "base/terminal.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
 #include <iostream>
 #include <string_view>
-#include <unistd.h>
 #include <utility>
 
 namespace deltavino::app {
@@ -102,7 +103,7 @@ private:
 class Chat {
 public:
     Chat(const GenerateCommand& command, Runner& runner, ProgressSink& progress)
-        : command_(command), runner_(runner), progress_(progress), console_(command, runner), terminal_(::isatty(STDIN_FILENO) == 1) {}
+        : command_(command), runner_(runner), progress_(progress), console_(command, runner), terminal_(is_terminal(Stream::Input)) {}
 
     int run() {
         pictures_ = command_.images;

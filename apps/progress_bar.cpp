@@ -1,30 +1,16 @@
 #include "progress_bar.hpp"
 
+#include "base/terminal.hpp"
 #include "base/text.hpp"
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <cstdio>
-#include <unistd.h>
 
 namespace deltavino::app {
-namespace {
 
-volatile std::sig_atomic_t g_stop = 0;
-
-void on_signal(int) {
-    if (g_stop != 0) {
-        std::_Exit(130);  // asked twice: do not wait
-    }
-    g_stop = 1;
-}
-
-}  // namespace
-
-ProgressBar::ProgressBar(ProgressUnit unit) : unit_(unit), terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()) {
-    std::signal(SIGINT, on_signal);
-    std::signal(SIGTERM, on_signal);
+ProgressBar::ProgressBar(ProgressUnit unit) : unit_(unit), terminal_(is_terminal(Stream::Error)), start_(std::chrono::steady_clock::now()) {
+    note_stop_requests();
 }
 
 ProgressBar::~ProgressBar() {
@@ -53,7 +39,7 @@ std::string ProgressBar::amount(std::uint64_t number) const {
 }
 
 bool ProgressBar::cancelled() {
-    return g_stop != 0;
+    return stop_requested();
 }
 
 void ProgressBar::note(const std::string& sentence) {

@@ -33,6 +33,15 @@ def kjv_text(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def kjv_vlm(tmp_path_factory) -> Path:
+    """All models of the bundled vision-language checkpoint, weights as stored."""
+    out = tmp_path_factory.mktemp("kjv") / "vlm"
+    result = run_deltavino("export", "--model", KJV, out)
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
 def greedy() -> dict:
     """What transformers continues greedily in float32."""
     return json.loads((GOLDEN / "kjv-tiny" / "greedy.json").read_text())

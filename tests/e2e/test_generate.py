@@ -19,14 +19,6 @@ PICTURES = KJV / "pictures"
 QUESTION = "What is in the picture?"
 
 
-@pytest.fixture(scope="session")
-def kjv_vision(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("kjv") / "vision"
-    result = run_deltavino("export", "--model", KJV, out, "--task", "image-text-to-text")
-    assert result.returncode == 0, result.stderr
-    return out
-
-
 def generate(model: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess:
     return run_deltavino("generate", model, "--precision", "f32", *arguments, **options)
 
@@ -46,17 +38,17 @@ def test_continues_text_as_transformers(kjv_text: Path, greedy: dict) -> None:
 
 
 @pytest.mark.parametrize("name", ["red-circle-on-blue", "green-square-on-white", "yellow-triangle-on-black"])
-def test_says_what_is_in_a_picture(kjv_vision: Path, name: str) -> None:
-    result = generate(kjv_vision, "--image", PICTURES / f"{name}.png", "--prompt", QUESTION, "--no-think")
+def test_says_what_is_in_a_picture(kjv_vlm: Path, name: str) -> None:
+    result = generate(kjv_vlm, "--image", PICTURES / f"{name}.png", "--prompt", QUESTION, "--no-think")
     assert result.returncode == 0, result.stderr
     color, shape, _, ground = name.split("-")
     assert result.stdout == f"A {color} {shape} on a {ground} ground.\n"
 
 
-def test_json_gives_tokens(kjv_vision: Path) -> None:
+def test_json_gives_tokens(kjv_vlm: Path) -> None:
     chat = CHATS["two pictures"]
     images = [argument for picture in chat["pictures"] for argument in ("--image", KJV / picture)]
-    result = generate(kjv_vision, *images, "--prompt", QUESTION, "--json")
+    result = generate(kjv_vlm, *images, "--prompt", QUESTION, "--json")
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
     assert answer["prompt"] == chat["prompt_text"]
@@ -65,7 +57,7 @@ def test_json_gives_tokens(kjv_vision: Path) -> None:
     assert answer["finish"] == "end of sequence"
 
 
-def test_chat_reads_lines_and_goes_on(kjv_vision: Path) -> None:
+def test_chat_reads_lines_and_goes_on(kjv_vlm: Path) -> None:
     lines = [
         f"/image {PICTURES / 'red-circle-on-blue.png'}",
         QUESTION,
@@ -78,7 +70,7 @@ def test_chat_reads_lines_and_goes_on(kjv_vision: Path) -> None:
         "/exit",
         "never read",
     ]
-    result = generate(kjv_vision, "--chat", "--json", input="\n".join(lines))
+    result = generate(kjv_vlm, "--chat", "--json", input="\n".join(lines))
     assert result.returncode == 0, result.stderr
     first, second, third = [json.loads(line) for line in result.stdout.splitlines()]
     assert first["text"] == expected_text("red-circle-on-blue")
@@ -93,11 +85,11 @@ def test_chat_reads_lines_and_goes_on(kjv_vision: Path) -> None:
     assert third["context_tokens"] == 0
 
 
-def test_chat_survives_a_bad_picture(kjv_vision: Path, tmp_path: Path) -> None:
+def test_chat_survives_a_bad_picture(kjv_vlm: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes.png"
     notes.write_text("not a picture")
     lines = [f"/image {notes}", QUESTION, "/imge typo", f"/image {PICTURES / 'red-circle-on-blue.png'}", QUESTION]
-    result = generate(kjv_vision, "--chat", input="\n".join(lines) + "\n")
+    result = generate(kjv_vlm, "--chat", input="\n".join(lines) + "\n")
     assert result.stdout == expected_text("red-circle-on-blue") + "\n"
     assert "notes.png': its content is neither PNG nor JPEG" in result.stderr
     assert "'/imge typo' is not known" in result.stderr
@@ -121,7 +113,7 @@ def test_sampling_is_repeated_by_its_seed(kjv_text: Path) -> None:
     assert sample(3) != sample(4)
 
 
-def test_bad_input_is_named(kjv_text: Path, kjv_vision: Path, tmp_path: Path) -> None:
+def test_bad_input_is_named(kjv_text: Path, kjv_vlm: Path, tmp_path: Path) -> None:
     picture = PICTURES / "red-circle-on-blue.png"
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "half.png").write_bytes(picture.read_bytes()[:200])
@@ -129,15 +121,15 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vision: Path, tmp_path: Path) ->
         (INPUT, "it is not a directory", [tmp_path / "absent", "--prompt", "x"]),
         (INPUT, "`deltavino export` makes such a directory", [KJV, "--prompt", "x"]),
         (UNSUPPORTED, "the model is a text-only export", [kjv_text, "--prompt", "x", "--image", picture]),
-        (INPUT, "text.png': its content is neither PNG nor JPEG", [kjv_vision, "--prompt", "x", "--image", tmp_path / "text.png"]),
-        (INPUT, "half.png': damaged PNG: the file ends before the picture does", [kjv_vision, "--prompt", "x", "--image", tmp_path / "half.png"]),
-        (INPUT, "absent.png", [kjv_vision, "--prompt", "x", "--image", tmp_path / "absent.png"]),
+        (INPUT, "text.png': its content is neither PNG nor JPEG", [kjv_vlm, "--prompt", "x", "--image", tmp_path / "text.png"]),
+        (INPUT, "half.png': damaged PNG: the file ends before the picture does", [kjv_vlm, "--prompt", "x", "--image", tmp_path / "half.png"]),
+        (INPUT, "absent.png", [kjv_vlm, "--prompt", "x", "--image", tmp_path / "absent.png"]),
         (USAGE, "there is nothing to answer", [kjv_text]),
         (USAGE, "--raw continues one prompt as it is", [kjv_text, "--prompt", "x", "--raw", "--no-think"]),
         (USAGE, "the prompt is empty", [kjv_text, "--prompt", "", "--raw"]),
         (USAGE, "the limit of new tokens is 0", [kjv_text, "--prompt", "x", "--max-new-tokens", 0]),
         (USAGE, "top-p is 1.5", [kjv_text, "--prompt", "x", "--top-p", 1.5]),
-        (USAGE, "name pictures as files instead", [kjv_vision, "--prompt", "<|image_pad|>"]),
+        (USAGE, "name pictures as files instead", [kjv_vlm, "--prompt", "<|image_pad|>"]),
         (USAGE, "precision 'int8' is not known", [kjv_text, "--prompt", "x", "--precision", "int8"]),
         (UNSUPPORTED, "for device 'TOASTER'", [kjv_text, "--prompt", "x", "--device", "TOASTER"]),
     ]
@@ -159,9 +151,9 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vision: Path, tmp_path: Path) ->
         "config.json",
     ],
 )
-def test_a_missing_file_is_named(kjv_vision: Path, tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(kjv_vlm: Path, tmp_path: Path, name: str) -> None:
     model = tmp_path / "model"
-    shutil.copytree(kjv_vision, model, copy_function=os.link)
+    shutil.copytree(kjv_vlm, model, copy_function=os.link)
     (model / name).unlink()
     result = generate(model, "--prompt", "x")
     assert result.returncode == INPUT
@@ -175,9 +167,9 @@ def test_the_tokenizers_extension_is_named(kjv_text: Path) -> None:
     assert "/nowhere/lib.so" in result.stderr
 
 
-def test_the_tokenizer_model_knows_what_files_do_not_say(kjv_vision: Path, tmp_path: Path) -> None:
+def test_the_tokenizer_model_knows_what_files_do_not_say(kjv_vlm: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    shutil.copytree(kjv_vision, model)
+    shutil.copytree(kjv_vlm, model)
     for name in ("generation_config.json", "chat_template.jinja", "tokenizer_config.json"):
         (model / name).unlink()
     result = generate(model, "--image", PICTURES / "red-circle-on-blue.png", "--prompt", QUESTION)

@@ -93,15 +93,6 @@ def run_pipeline(model: Path, pipeline: str, vision_preprocess: str | None = Non
     return subprocess.run([sys.executable, __file__, str(model), pipeline], capture_output=True, text=True, check=False, env=environment)
 
 
-@pytest.fixture(scope="module")
-def kjv_vlm(tmp_path_factory) -> Path:
-    """All models of the bundled checkpoint, weights as stored."""
-    out = tmp_path_factory.mktemp("kjv") / "vlm"
-    result = run_deltavino("export", "--model", KJV, out)
-    assert result.returncode == 0, result.stderr
-    return out
-
-
 @pytest.fixture(scope="module", params=["in the graph", "CPP"])
 def answers_by_pipeline(request, kjv_vlm) -> dict:
     """The answers with one place of preprocessing."""

@@ -42,12 +42,7 @@ struct Exported {
 };
 
 Exported& exported(const std::string& name) {
-    static std::map<std::string, std::unique_ptr<Exported>> cases;
-    std::unique_ptr<Exported>& entry = cases[name];
-    if (!entry) {
-        entry = std::make_unique<Exported>(name);
-    }
-    return *entry;
+    return shared_case<Exported>(name);
 }
 
 std::vector<Ids> rows_of(const GoldenTensor& tensor) {

@@ -90,12 +90,7 @@ struct Exported {
 };
 
 Exported& exported(const std::string& name) {
-    static std::map<std::string, std::unique_ptr<Exported>> cases;
-    std::unique_ptr<Exported>& entry = cases[name];
-    if (!entry) {
-        entry = std::make_unique<Exported>(name);
-    }
-    return *entry;
+    return shared_case<Exported>(name);
 }
 
 // One row of a [rows, tokens] tensor.

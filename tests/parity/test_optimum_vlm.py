@@ -19,14 +19,6 @@ CHATS = json.loads((GOLDEN / "kjv-tiny" / "vision.json").read_text())["chats"]
 
 
 @pytest.fixture(scope="module")
-def kjv_vlm(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("kjv") / "vlm"
-    result = run_deltavino("export", "--model", KJV, out)
-    assert result.returncode == 0, result.stderr
-    return out
-
-
-@pytest.fixture(scope="module")
 def model(kjv_vlm):
     return OVModelForVisualCausalLM.from_pretrained(kjv_vlm, ov_config=FLOAT32)
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,17 @@ using Golden = std::map<std::string, GoldenTensor>;
 
 std::filesystem::path golden_directory(const std::string& name);
 Golden read_golden(const std::filesystem::path& safetensors);
+
+// The case `name` of a kind that is costly to make, made once per process.
+template <typename Case>
+Case& shared_case(const std::string& name) {
+    static std::map<std::string, std::unique_ptr<Case>> cases;
+    std::unique_ptr<Case>& entry = cases[name];
+    if (!entry) {
+        entry = std::make_unique<Case>(name);
+    }
+    return *entry;
+}
 
 // A directory below the system's temporary one, removed at the end.
 class TemporaryDirectory {

@@ -25,15 +25,6 @@ Reading read_text(const std::string& text) {
     return reading;
 }
 
-std::string message(const Problems& problems) {
-    try {
-        problems.throw_if_any(ErrorKind::Input, "x");
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no problem";
-}
-
 std::string thrown(const std::string& text) {
     try {
         read_text(text);
@@ -45,8 +36,8 @@ std::string thrown(const std::string& text) {
 
 TEST(TokenizerFile, ReadsEveryPart) {
     const Reading reading = read_text(TokenizerParts().json());
-    EXPECT_TRUE(reading.input.empty()) << message(reading.input);
-    EXPECT_TRUE(reading.unsupported.empty()) << message(reading.unsupported);
+    EXPECT_TRUE(reading.input.empty()) << test::text_of(reading.input);
+    EXPECT_TRUE(reading.unsupported.empty()) << test::text_of(reading.unsupported);
     const TokenizerFile& file = reading.file;
     ASSERT_EQ(file.vocab.size(), 7u);
     EXPECT_EQ(file.vocab[5], (std::pair<std::string, std::int64_t>("Ġab", 5)));
@@ -82,7 +73,7 @@ TEST(TokenizerFile, NamesEveryBadEntryOfTheModel) {
     const Reading reading = read_text(parts.json());
     EXPECT_EQ(reading.file.vocab.size(), 2u);
     EXPECT_EQ(reading.file.merges.size(), 1u);
-    const std::string text = message(reading.input);
+    const std::string text = test::text_of(reading.input);
     EXPECT_THAT(text, HasSubstr("/model/vocab: token 'b' has no whole number as its id"));
     EXPECT_THAT(text, HasSubstr("/model/vocab: token 'e' has no whole number as its id"));
     EXPECT_THAT(text, HasSubstr("/model/merges/0: it does not have two parts"));
@@ -100,9 +91,9 @@ TEST(TokenizerFile, RefusesWhatIsNotJson) {
 }
 
 TEST(TokenizerFile, WantsAModelWithVocabAndMerges) {
-    EXPECT_THAT(message(read_text("{}").input), HasSubstr("/model is missing"));
-    EXPECT_THAT(message(read_text(R"({"model":{"type":"BPE","vocab":{"a":0}}})").input), HasSubstr("/model/merges is missing"));
-    EXPECT_THAT(message(read_text(R"({"model":{"type":"Unigram","vocab":[["a",0]]}})").unsupported), HasSubstr("model 'Unigram', expected 'BPE'"));
+    EXPECT_THAT(test::text_of(read_text("{}").input), HasSubstr("/model is missing"));
+    EXPECT_THAT(test::text_of(read_text(R"({"model":{"type":"BPE","vocab":{"a":0}}})").input), HasSubstr("/model/merges is missing"));
+    EXPECT_THAT(test::text_of(read_text(R"({"model":{"type":"Unigram","vocab":[["a",0]]}})").unsupported), HasSubstr("model 'Unigram', expected 'BPE'"));
 }
 
 TEST(TokenizerFile, ReadsNormalizers) {
@@ -114,7 +105,7 @@ TEST(TokenizerFile, ReadsNormalizers) {
     parts.normalizer = R"({"type":"Sequence","normalizers":[{"type":"NFKC"},{"type":"NFKC"}]})";
     EXPECT_EQ(read_text(parts.json()).file.normalization_form, "nfkc");
     parts.normalizer = R"({"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Lowercase"},{"type":"NFD"}]})";
-    const std::string text = message(read_text(parts.json()).unsupported);
+    const std::string text = test::text_of(read_text(parts.json()).unsupported);
     EXPECT_THAT(text, HasSubstr("/normalizer/normalizers/1: normalizer 'Lowercase'"));
     EXPECT_THAT(text, HasSubstr("/normalizer/normalizers/2: normalizer 'NFD' after another form"));
 }
@@ -148,19 +139,19 @@ TEST(TokenizerFile, NamesUnsupportedPreTokenizers) {
     parts.pre_tokenizer = R"({"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},
         {"type":"Split","pattern":{"Regex":"a"},"behavior":"MergedWithNext","invert":false},
         {"type":"ByteLevel","add_prefix_space":true,"use_regex":false},{"type":"Metaspace"}]})";
-    const std::string text = message(read_text(parts.json()).unsupported);
+    const std::string text = test::text_of(read_text(parts.json()).unsupported);
     EXPECT_THAT(text, HasSubstr("/pre_tokenizer/pretokenizers/0: pre-tokenizer 'Digits'"));
     EXPECT_THAT(text, HasSubstr("/pre_tokenizer/pretokenizers/1/behavior: 'MergedWithNext'"));
     EXPECT_THAT(text, HasSubstr("/pre_tokenizer/pretokenizers/2/add_prefix_space: a blank before every piece"));
     EXPECT_THAT(text, HasSubstr("/pre_tokenizer/pretokenizers/3: pre-tokenizer 'Metaspace' after ByteLevel"));
     parts.pre_tokenizer = "null";
-    EXPECT_THAT(message(read_text(parts.json()).unsupported), HasSubstr("/pre_tokenizer: no ByteLevel"));
+    EXPECT_THAT(test::text_of(read_text(parts.json()).unsupported), HasSubstr("/pre_tokenizer: no ByteLevel"));
 }
 
 TEST(TokenizerFile, NamesUnsupportedModelOptions) {
     TokenizerParts parts;
     parts.model_options = R"("dropout":0.1,"continuing_subword_prefix":"##","end_of_word_suffix":"</w>","ignore_merges":true)";
-    const std::string text = message(read_text(parts.json()).unsupported);
+    const std::string text = test::text_of(read_text(parts.json()).unsupported);
     EXPECT_THAT(text, HasSubstr("/model/dropout"));
     EXPECT_THAT(text, HasSubstr("/model/continuing_subword_prefix: '##'"));
     EXPECT_THAT(text, HasSubstr("/model/end_of_word_suffix: '</w>'"));
@@ -170,9 +161,9 @@ TEST(TokenizerFile, NamesUnsupportedModelOptions) {
 TEST(TokenizerFile, NamesUnsupportedDecoders) {
     TokenizerParts parts;
     parts.decoder = R"({"type":"Sequence","decoders":[{"type":"ByteLevel"},{"type":"Strip"}]})";
-    EXPECT_THAT(message(read_text(parts.json()).unsupported), HasSubstr("/decoder/decoders/1: decoder 'Strip'"));
+    EXPECT_THAT(test::text_of(read_text(parts.json()).unsupported), HasSubstr("/decoder/decoders/1: decoder 'Strip'"));
     parts.decoder = "null";
-    EXPECT_THAT(message(read_text(parts.json()).unsupported), HasSubstr("/decoder: none"));
+    EXPECT_THAT(test::text_of(read_text(parts.json()).unsupported), HasSubstr("/decoder: none"));
 }
 
 TEST(TokenizerFile, ReadsATemplate) {
@@ -194,12 +185,12 @@ TEST(TokenizerFile, ReadsATemplate) {
 TEST(TokenizerFile, NamesBadPostProcessors) {
     TokenizerParts parts;
     parts.post_processor = R"({"type":"BertProcessing","sep":["a",0],"cls":["b",1]})";
-    EXPECT_THAT(message(read_text(parts.json()).unsupported), HasSubstr("/post_processor: post-processor 'BertProcessing'"));
+    EXPECT_THAT(test::text_of(read_text(parts.json()).unsupported), HasSubstr("/post_processor: post-processor 'BertProcessing'"));
     parts.post_processor = R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<x>","type_id":0}},{"Sequence":{"id":"B","type_id":0}}],
         "pair":[],"special_tokens":{}})";
     const Reading reading = read_text(parts.json());
-    EXPECT_THAT(message(reading.input), HasSubstr("/post_processor/single/0: token '<x>' has no ids in special_tokens"));
-    EXPECT_THAT(message(reading.unsupported), HasSubstr("/post_processor/single: the texts 'B', expected 'A'"));
+    EXPECT_THAT(test::text_of(reading.input), HasSubstr("/post_processor/single/0: token '<x>' has no ids in special_tokens"));
+    EXPECT_THAT(test::text_of(reading.unsupported), HasSubstr("/post_processor/single: the texts 'B', expected 'A'"));
 }
 
 TEST(TokenizerFile, QuotesPatterns) {

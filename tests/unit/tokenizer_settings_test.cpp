@@ -26,14 +26,6 @@ struct Reading {
         }
         return nullptr;
     }
-    static std::string text(const Problems& problems) {
-        try {
-            problems.throw_if_any(ErrorKind::Input, "x");
-        } catch (const Error& error) {
-            return error.what();
-        }
-        return "no problem";
-    }
 };
 
 Reading read(const Files& files) {
@@ -57,7 +49,7 @@ TEST(TokenizerSettings, ReadsTokens) {
         "pad_token":{"content":"<pad>","lstrip":true,"normalized":false,"__type":"AddedToken"},"image_token":"<image>",
         "additional_special_tokens":["<x>"],"extra_special_tokens":{"audio_token":"<audio>"},
         "added_tokens_decoder":{"9":{"content":"<end>","special":true},"10":{"content":"<t>"}}})"}});
-    EXPECT_TRUE(reading.input.empty()) << Reading::text(reading.input);
+    EXPECT_TRUE(reading.input.empty()) << test::text_of(reading.input);
     EXPECT_EQ(reading.settings.tokenizer_class, "Qwen2Tokenizer");
     EXPECT_EQ(reading.named("bos_token"), nullptr);
     ASSERT_NE(reading.named("eos_token"), nullptr);
@@ -87,7 +79,7 @@ TEST(TokenizerSettings, ReadsTheLongestInput) {
     EXPECT_EQ(read({{"tokenizer_config.json", R"({"model_max_length":262144})"}}).settings.model_max_length, 262144);
     EXPECT_FALSE(read({{"tokenizer_config.json", R"({"model_max_length":1000000000000000019884624838656})"}}).settings.model_max_length);
     EXPECT_FALSE(read({{"tokenizer_config.json", R"({"model_max_length":null})"}}).settings.model_max_length);
-    EXPECT_THAT(Reading::text(read({{"tokenizer_config.json", R"({"model_max_length":0})"}}).input), HasSubstr("model_max_length is 0"));
+    EXPECT_THAT(test::text_of(read({{"tokenizer_config.json", R"({"model_max_length":0})"}}).input), HasSubstr("model_max_length is 0"));
 }
 
 TEST(TokenizerSettings, PrefersTheFileOfTheTemplate) {
@@ -120,13 +112,13 @@ TEST(TokenizerSettings, FindsIdsInOtherFiles) {
 TEST(TokenizerSettings, NamesWhatIsWrong) {
     const Reading reading = read({{"tokenizer_config.json", R"({"eos_token":5,"split_special_tokens":true,"clean_up_tokenization_spaces":"no",
         "added_tokens_decoder":{"x":{"content":"a"},"3":"b","4":{}}})"}});
-    const std::string text = Reading::text(reading.input);
+    const std::string text = test::text_of(reading.input);
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/eos_token is neither a text nor a token"));
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/clean_up_tokenization_spaces is \"no\""));
     EXPECT_THAT(text, HasSubstr("key 'x' is not a token id"));
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/added_tokens_decoder/3 is not an object"));
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/added_tokens_decoder/4/content is missing"));
-    EXPECT_THAT(Reading::text(reading.unsupported), HasSubstr("split_special_tokens"));
+    EXPECT_THAT(test::text_of(reading.unsupported), HasSubstr("split_special_tokens"));
 }
 
 }  // namespace

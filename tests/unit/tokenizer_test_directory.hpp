@@ -1,9 +1,9 @@
 // A small checkpoint directory for the tokenizer tests, changed by each test.
 #pragma once
 
+#include "base/error.hpp"
 #include "base/file.hpp"
-
-#include <unistd.h>
+#include "support/golden.hpp"
 
 #include <filesystem>
 #include <map>
@@ -37,22 +37,26 @@ class TokenizerDirectory {
 public:
     explicit TokenizerDirectory(const TokenizerParts& parts = {}) : TokenizerDirectory(std::map<std::string, std::string>{{"tokenizer.json", parts.json()}}) {}
     explicit TokenizerDirectory(const std::map<std::string, std::string>& files) {
-        static int count = 0;
-        path_ = std::filesystem::temp_directory_path() / ("deltavino-tokenizer-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
-        std::filesystem::create_directories(path_);
         for (const auto& [name, text] : files) {
             write(name, text);
         }
     }
-    ~TokenizerDirectory() { std::filesystem::remove_all(path_); }
-    TokenizerDirectory(const TokenizerDirectory&) = delete;
-    TokenizerDirectory& operator=(const TokenizerDirectory&) = delete;
 
-    const std::filesystem::path& path() const { return path_; }
-    void write(const std::string& name, const std::string& text) const { write_text_file(path_ / name, text); }
+    const std::filesystem::path& path() const { return directory_.path(); }
+    void write(const std::string& name, const std::string& text) const { write_text_file(path() / name, text); }
 
 private:
-    std::filesystem::path path_;
+    TemporaryDirectory directory_;
 };
+
+// What a user would read; "no problem" when there is none.
+inline std::string text_of(const Problems& problems) {
+    try {
+        problems.throw_if_any(ErrorKind::Input, "x");
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "no problem";
+}
 
 }  // namespace deltavino::test

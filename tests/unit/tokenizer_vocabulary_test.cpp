@@ -1,5 +1,7 @@
 #include "export/tokenizer_vocabulary.hpp"
 
+#include "tokenizer_test_directory.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -30,16 +32,8 @@ struct Outcome {
     Problems input;
     Problems unsupported;
 
-    std::string input_text() const { return text(input); }
-    std::string unsupported_text() const { return text(unsupported); }
-    static std::string text(const Problems& problems) {
-        try {
-            problems.throw_if_any(ErrorKind::Input, "x");
-        } catch (const Error& error) {
-            return error.what();
-        }
-        return "no problem";
-    }
+    std::string input_text() const { return test::text_of(input); }
+    std::string unsupported_text() const { return test::text_of(unsupported); }
 };
 
 Outcome make(const TokenizerFile& file, const TokenizerSettings& settings = {}) {
