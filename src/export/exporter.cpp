@@ -33,7 +33,6 @@ namespace {
 
 using namespace exporter;
 using checkpoint::Checkpoint;
-using checkpoint::DType;
 using graph::Weights;
 
 // One model file of the output directory.
@@ -119,9 +118,10 @@ private:
 double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, quant::Search search) {
     constexpr std::uint64_t kRows = 64;
     quant::BlockStatistics total;
+    quant::QuantizedBuffers buffers;
     for (const graph::RowSlice& slice : job.sources) {
         const checkpoint::TensorInfo& info = slice.tensor->info;
-        const std::uint64_t row_bytes = job.columns * checkpoint::dtype_bits(info.dtype) / 8;
+        const std::uint64_t row_bytes = slice.row_bytes(job.columns);
         const std::uint64_t rows = std::min(slice.rows, std::max<std::uint64_t>(2, kRows / job.sources.size())) / 2 * 2;
         if (rows == 0) {
             continue;
@@ -131,12 +131,7 @@ double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, q
             const std::uint64_t row = slice.first_row + i * slice.rows / rows;
             slice.tensor->file->read(info.offset + row * row_bytes, std::span(source).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes)));
         }
-        const quant::StorageBytes bytes = quant::storage_bytes(scheme, rows, job.columns);
-        std::vector<std::byte> packed(static_cast<std::size_t>(bytes.packed));
-        std::vector<std::byte> zero_points(static_cast<std::size_t>(bytes.zero_points));
-        std::vector<std::byte> scales(static_cast<std::size_t>(bytes.scales));
-        const quant::SourceType type = info.dtype == DType::F32 ? quant::SourceType::F32 : info.dtype == DType::F16 ? quant::SourceType::F16 : quant::SourceType::BF16;
-        total.merge(quant::quantize_rows(scheme, search, {source.data(), type, rows, job.columns}, {}, {packed, zero_points, scales}));
+        total.merge(quant::quantize_rows(scheme, search, {source.data(), graph::source_type(info.dtype), rows, job.columns}, {}, buffers.resized(scheme, rows, job.columns)));
     }
     return total.relative_error();
 }
@@ -243,7 +238,7 @@ std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
             TensorReport report{artifact.name, job.name, std::string(graph::role_name(job.role)), job.storage.text(), job.storage.reason, job.rows, job.columns, 0, job.stored_bytes(), 0.0};
             for (const graph::RowSlice& slice : job.sources) {
-                report.bytes_read += slice.rows * job.columns * checkpoint::dtype_bits(slice.tensor->info.dtype) / 8;
+                report.bytes_read += slice.bytes(job.columns);
             }
             report.relative_error = job.storage.scheme ? statistics[reports.size()].relative_error() : 0.0;
             reports.push_back(std::move(report));

@@ -10,7 +10,6 @@
 namespace deltavino::exporter {
 namespace {
 
-using checkpoint::DType;
 using graph::Role;
 using graph::Storage;
 using graph::WeightRequest;
@@ -41,12 +40,8 @@ struct Keep {
 
 const std::vector<std::string> kKeepTypes{"stored", "fp32", "fp16", "bf16", "int8_sym", "int8_asym", "int4_sym", "int4_asym"};
 
-ov::element::Type stored_type(DType dtype) {
-    return dtype == DType::F32 ? ov::element::f32 : dtype == DType::F16 ? ov::element::f16 : ov::element::bf16;
-}
-
 Storage as_stored(const WeightRequest& request, std::string reason) {
-    return {stored_type(request.stored), {}, std::move(reason)};
+    return {graph::element_type(request.stored), {}, std::move(reason)};
 }
 
 Storage compressed(Format format, std::uint64_t group_size, std::string reason) {
@@ -157,7 +152,7 @@ struct Recipe::State {
             if (rule.type.starts_with("int8")) {
                 return fit(request, compressed(rule.type == "int8_sym" ? Format::I8 : Format::U8, 0, reason));
             }
-            const std::uint64_t group = std::max<std::uint64_t>(adjusted_group(request.columns, std::max<std::uint64_t>(group_size(), 32)), 0);
+            const std::uint64_t group = adjusted_group(request.columns, std::max<std::uint64_t>(group_size(), 32));
             return fit(request, compressed(rule.type == "int4_sym" ? Format::I4 : Format::U4, group, reason));
         }
         return std::nullopt;
@@ -189,14 +184,14 @@ struct Recipe::State {
             return fit(request, compressed(symmetric ? Format::I8 : Format::U8, 0, "--weight-format int8"));
         }
         // The plugin widens nf4 and mxfp4 embeddings to float32 when it loads the model.
-        const bool four_bit_table = options.all_layers && (request.role == Role::Head || !format->format) && !(tied_head && format->format);
+        const bool four_bit_table = options.all_layers && (!format->format || (request.role == Role::Head && !tied_head));
         if (is_embedding_or_head(request.role) && !four_bit_table) {
             return backup(request, "every token passes it: 8 bit", true);
         }
         if (demoted.contains(ratio_group(request))) {
             return backup(request, "--ratio: among the most sensitive", false);
         }
-        if (request.role == Role::Embedding && tied_head && !format->format && options.all_layers) {
+        if (request.role == Role::Embedding && tied_head) {
             // As above: zero points of a tied table would be widened at every inference.
             return four_bit_storage(request, Format::I4, "--all-layers; tied: symmetric");
         }

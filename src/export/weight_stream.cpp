@@ -15,8 +15,6 @@
 namespace deltavino::exporter {
 namespace {
 
-using checkpoint::DType;
-
 // Source bytes that one task reads: large enough for the disk, small enough that all threads together
 // stay far below the memory bound.
 constexpr std::uint64_t kTaskBytes = 4u << 20;
@@ -28,12 +26,8 @@ struct Task {
     std::uint64_t first_row = 0;  // of the weight
 };
 
-std::uint64_t row_bytes(const graph::WeightJob& job, DType dtype) {
-    return checked_multiply(job.columns, checkpoint::dtype_bits(dtype)) / 8;
-}
-
 std::uint64_t task_bytes(const Task& task) {
-    return task.slice.rows * row_bytes(*task.weight->job, task.slice.tensor->info.dtype);
+    return task.slice.bytes(task.weight->job->columns);
 }
 
 std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
@@ -42,7 +36,7 @@ std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
         std::uint64_t row = 0;
         for (const graph::RowSlice& source : weight.job->sources) {
             // An even number of rows, so that 4-bit zero points of a task start on a byte.
-            const std::uint64_t rows_at_once = std::max<std::uint64_t>(2, kTaskBytes / std::max<std::uint64_t>(1, row_bytes(*weight.job, source.tensor->info.dtype)) / 2 * 2);
+            const std::uint64_t rows_at_once = std::max<std::uint64_t>(2, kTaskBytes / std::max<std::uint64_t>(1, source.row_bytes(weight.job->columns)) / 2 * 2);
             for (std::uint64_t done = 0; done < source.rows; done += rows_at_once) {
                 const std::uint64_t rows = std::min(rows_at_once, source.rows - done);
                 tasks.push_back({&weight, {source.tensor, source.first_row + done, rows}, row + done});
@@ -53,11 +47,7 @@ std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
     return tasks;
 }
 
-quant::SourceType float_type(DType dtype) {
-    return dtype == DType::F32 ? quant::SourceType::F32 : dtype == DType::F16 ? quant::SourceType::F16 : quant::SourceType::BF16;
-}
-
-quant::SourceType float_type(ov::element::Type type) {
+quant::SourceType source_type(ov::element::Type type) {
     return type == ov::element::f32 ? quant::SourceType::F32 : type == ov::element::f16 ? quant::SourceType::F16 : quant::SourceType::BF16;
 }
 
@@ -91,10 +81,9 @@ public:
     quant::BlockStatistics run(const Task& task) {
         const graph::WeightJob& job = *task.weight->job;
         const checkpoint::TensorInfo& info = task.slice.tensor->info;
-        const std::uint64_t source_row = row_bytes(job, info.dtype);
-        source_.resize(static_cast<std::size_t>(source_row * task.slice.rows));
-        task.slice.tensor->file->read(info.offset + task.slice.first_row * source_row, source_);
-        if (!options_.allow_nonfinite && any_nonfinite(source_, float_type(info.dtype))) {
+        source_.resize(static_cast<std::size_t>(task_bytes(task)));
+        task.slice.tensor->file->read(info.offset + task.slice.first_row * task.slice.row_bytes(job.columns), source_);
+        if (!options_.allow_nonfinite && any_nonfinite(source_, graph::source_type(info.dtype))) {
             fail(ErrorKind::Input, "cannot export tensor '{}' in '{}': it holds NaN or infinity (--allow-nonfinite exports it all the same)",
                  info.name, task.slice.tensor->file->path().string());
         }
@@ -109,8 +98,8 @@ private:
     void store_plain(const Task& task) {
         const graph::WeightJob& job = *task.weight->job;
         const checkpoint::TensorInfo& info = task.slice.tensor->info;
-        const quant::SourceType from = float_type(info.dtype);
-        const quant::SourceType to = float_type(job.storage.type);
+        const quant::SourceType from = graph::source_type(info.dtype);
+        const quant::SourceType to = source_type(job.storage.type);
         const std::uint64_t stored_row = checked_multiply(job.columns, quant::source_bytes(to));
         const std::uint64_t position = task.weight->values_offset + task.first_row * stored_row;
         if (from == to) {
@@ -131,20 +120,17 @@ private:
         const graph::WeightJob& job = *task.weight->job;
         const quant::Scheme& scheme = *job.storage.scheme;
         const quant::StorageBytes before = quant::storage_bytes(scheme, task.first_row, job.columns);
-        const quant::StorageBytes bytes = quant::storage_bytes(scheme, task.slice.rows, job.columns);
-        stored_.resize(static_cast<std::size_t>(bytes.packed));
-        zero_points_.resize(static_cast<std::size_t>(bytes.zero_points));
-        scales_.resize(static_cast<std::size_t>(bytes.scales));
-        const quant::RowBlock block{source_.data(), float_type(task.slice.tensor->info.dtype), task.slice.rows, job.columns,
+        const quant::QuantizedRows rows = buffers_.resized(scheme, task.slice.rows, job.columns);
+        const quant::RowBlock block{source_.data(), graph::source_type(task.slice.tensor->info.dtype), task.slice.rows, job.columns,
                                     job.rows * job.columns < quant::kNncfSmallWeight};
         const quant::BlockStatistics statistics =
-            quant::quantize_rows(scheme, options_.search, block, task.weight->importance, {stored_, zero_points_, scales_});
+            quant::quantize_rows(scheme, options_.search, block, task.weight->importance, rows);
         OutputFile& file = *task.weight->file;
-        file.write(task.weight->values_offset + before.packed, stored_);
-        if (!zero_points_.empty()) {
-            file.write(task.weight->zero_points_offset + before.zero_points, zero_points_);
+        file.write(task.weight->values_offset + before.packed, rows.packed);
+        if (!rows.zero_points.empty()) {
+            file.write(task.weight->zero_points_offset + before.zero_points, rows.zero_points);
         }
-        file.write(task.weight->scales_offset + before.scales, scales_);
+        file.write(task.weight->scales_offset + before.scales, rows.scales);
         return statistics;
     }
 
@@ -152,8 +138,7 @@ private:
     std::vector<std::byte> source_;
     std::vector<float> values_;
     std::vector<std::byte> stored_;
-    std::vector<std::byte> zero_points_;
-    std::vector<std::byte> scales_;
+    quant::QuantizedBuffers buffers_;
 };
 
 }  // namespace

@@ -35,6 +35,22 @@ Ints to_ints(const ov::Shape& shape) {
 
 }  // namespace
 
+std::uint64_t RowSlice::row_bytes(std::uint64_t columns) const {
+    return checked_multiply(columns, checkpoint::dtype_bits(tensor->info.dtype)) / 8;
+}
+
+std::uint64_t RowSlice::bytes(std::uint64_t columns) const {
+    return checked_multiply(rows, row_bytes(columns));
+}
+
+quant::SourceType source_type(checkpoint::DType dtype) {
+    return dtype == checkpoint::DType::F32 ? quant::SourceType::F32 : dtype == checkpoint::DType::F16 ? quant::SourceType::F16 : quant::SourceType::BF16;
+}
+
+ov::element::Type element_type(checkpoint::DType dtype) {
+    return dtype == checkpoint::DType::F32 ? ov::element::f32 : dtype == checkpoint::DType::F16 ? ov::element::f16 : ov::element::bf16;
+}
+
 std::string Storage::text() const {
     return scheme ? quant::scheme_text(*scheme) : type.get_type_name();
 }

@@ -5,6 +5,7 @@
 #include "checkpoint/checkpoint.hpp"
 #include "graph/ops.hpp"
 #include "graph/tensor_table.hpp"
+#include "quant/convert.hpp"
 #include "quant/scheme.hpp"
 
 #include <cstdint>
@@ -23,7 +24,14 @@ struct RowSlice {
     const checkpoint::Tensor* tensor = nullptr;
     std::uint64_t first_row = 0;
     std::uint64_t rows = 0;
+
+    std::uint64_t row_bytes(std::uint64_t columns) const;
+    std::uint64_t bytes(std::uint64_t columns) const;  // of all rows
 };
+
+// The plain float types F32, F16 and BF16 as the quantizer and as OpenVINO name them.
+quant::SourceType source_type(checkpoint::DType dtype);
+ov::element::Type element_type(checkpoint::DType dtype);
 
 // How a weight is kept in the file.
 struct Storage {

@@ -37,6 +37,14 @@ void require_usable(std::span<const float> importance, std::uint64_t columns) {
 
 }  // namespace
 
+QuantizedRows QuantizedBuffers::resized(const Scheme& scheme, std::uint64_t rows, std::uint64_t columns) {
+    const StorageBytes bytes = storage_bytes(scheme, rows, columns);
+    packed.resize(static_cast<std::size_t>(bytes.packed));
+    zero_points.resize(static_cast<std::size_t>(bytes.zero_points));
+    scales.resize(static_cast<std::size_t>(bytes.scales));
+    return {packed, zero_points, scales};
+}
+
 void BlockStatistics::merge(const BlockStatistics& other) {
     squared_error += other.squared_error;
     squared_weight += other.squared_weight;

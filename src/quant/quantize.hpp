@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace deltavino::quant {
 
@@ -40,6 +41,16 @@ struct QuantizedRows {
     std::span<std::byte> packed;
     std::span<std::byte> zero_points;
     std::span<std::byte> scales;
+};
+
+// Memory for a block, used again for the next one.
+struct QuantizedBuffers {
+    std::vector<std::byte> packed;
+    std::vector<std::byte> zero_points;
+    std::vector<std::byte> scales;
+
+    // The right size for a block.
+    QuantizedRows resized(const Scheme& scheme, std::uint64_t rows, std::uint64_t columns);
 };
 
 // Plain sums, so that blocks can be merged. Errors are against the values as they come back:
