@@ -23,7 +23,7 @@ bool is_available(Isa isa) {
         return true;
     }
 #if defined(__x86_64__)
-    const bool avx2 = __builtin_cpu_supports("avx2") && has_f16c();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (isa == Isa::Avx2) {
         return avx2;
     }

@@ -25,9 +25,12 @@ struct Batch {
     std::size_t importance_begin = ~std::size_t{0};  // column of lane 0 in turned_importance
 };
 
+// Added to a float below 2^22, it leaves no room for a fraction: the sum is rounded to even.
+inline constexpr float kRoundingMagic = 12582912.0f;
+
 template <typename Lanes>
-inline Lanes round_whole(Lanes a) {  // to even; |a| below 2^22
-    const Lanes magic = Lanes::set(12582912.0f);
+inline Lanes round_whole(Lanes a) {  // |a| below 2^22
+    const Lanes magic = Lanes::set(kRoundingMagic);
     return (a + magic) - magic;
 }
 template <typename Lanes>

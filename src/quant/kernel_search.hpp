@@ -27,47 +27,55 @@ struct Sums {
     Lanes square;  // t * t
 };
 
-// Integer levels low ... low + steps around zero.
+// Integer levels low ... low + steps around zero. Rounding is the loss of the fraction beside a large
+// number; the ends are cut off while that number is still there.
 template <typename Lanes>
 struct IntegerLevels {
     Lanes inverse, low, high;
 
-    Lanes operator()(Lanes w) const { return round_whole(clamp(w * inverse, low, high)); }
+    Lanes operator()(Lanes w) const {
+        const Lanes magic = Lanes::set(kRoundingMagic);
+        return clamp(fma(w, inverse, magic), low, high) - magic;
+    }
 };
 
 template <typename Lanes>
 struct BookLevels {
-    const Codebook& book;
+    const Codebook* book;
     Lanes inverse;
 
     Lanes operator()(Lanes w) const {
         const Lanes x = w * inverse;
-        const Lanes bucket = clamp(x * Lanes::set(book.buckets_per_unit) + Lanes::set(book.offset),
+        const Lanes bucket = clamp(fma(x, Lanes::set(book->buckets_per_unit), Lanes::set(book->offset)),
                                    Lanes::set(0.0f), Lanes::set(31.0f));
-        return select_less(x, lookup(book.border, bucket), lookup(book.low, bucket),
-                           lookup(book.high, bucket));
+        return select_less(x, lookup(book->border, bucket), lookup(book->low, bucket),
+                           lookup(book->high, bucket));
     }
 };
 
-template <bool kWeighted, typename Lanes, typename Levels>
-Sums<Lanes> sums_of(const Batch& batch, const Levels& levels) {
-    Sums<Lanes> sums = {Lanes::set(0.0f), Lanes::set(0.0f)};
+// Some trials in one pass: they share the loads, and their sums do not wait for each other.
+template <bool kWeighted, std::size_t kTrials, typename Lanes, typename Levels>
+[[gnu::always_inline]] inline void add_sums(const Batch& batch, const Levels (&levels)[kTrials],
+                                            Sums<Lanes> (&sums)[kTrials]) {
+    for (Sums<Lanes>& sum : sums) {
+        sum = {Lanes::set(0.0f), Lanes::set(0.0f)};
+    }
     for_each_value(batch.group, [&](std::size_t i) {
         const Lanes w = Lanes::load(batch.turned + i * kLaneCount);
-        const Lanes t = levels(w);
-        if constexpr (kWeighted) {
-            const Lanes weighted = t * Lanes::load(batch.turned_importance + i * kLaneCount);
-            sums.cross = sums.cross + w * weighted;
-            sums.square = sums.square + t * weighted;
-        } else {
-            sums.cross = sums.cross + w * t;
-            sums.square = sums.square + t * t;
+#pragma GCC unroll 4
+        for (std::size_t k = 0; k < kTrials; ++k) {
+            const Lanes t = levels[k](w);
+            if constexpr (kWeighted) {
+                const Lanes weighted = t * Lanes::load(batch.turned_importance + i * kLaneCount);
+                sums[k] = {fma(w, weighted, sums[k].cross), fma(t, weighted, sums[k].square)};
+            } else {
+                sums[k] = {fma(w, t, sums[k].cross), fma(t, t, sums[k].square)};
+            }
         }
     });
-    return sums;
 }
 
-// As sums_of, of what is left over: exact enough for eight bits, where w * t hides it.
+// As Sums, of what is left over: exact enough for eight bits, where w * t hides it.
 template <typename Lanes>
 struct Residue {
     Lanes error;   // miss * miss
@@ -75,26 +83,33 @@ struct Residue {
     Lanes square;  // t * t
 };
 
-template <bool kWeighted, typename Lanes, typename Levels>
-Residue<Lanes> residue_of(const Batch& batch, const Levels& levels, Lanes scale) {
-    Residue<Lanes> sums = {Lanes::set(0.0f), Lanes::set(0.0f), Lanes::set(0.0f)};
+template <bool kWeighted, std::size_t kTrials, typename Lanes, typename Levels>
+[[gnu::always_inline]] inline void add_residues(const Batch& batch,
+                                                const Levels (&levels)[kTrials],
+                                                const Lanes (&scales)[kTrials],
+                                                Residue<Lanes> (&sums)[kTrials]) {
+    const Lanes nothing = Lanes::set(0.0f);
+    for (Residue<Lanes>& sum : sums) {
+        sum = {nothing, nothing, nothing};
+    }
     for_each_value(batch.group, [&](std::size_t i) {
         const Lanes w = Lanes::load(batch.turned + i * kLaneCount);
-        const Lanes t = levels(w);
-        const Lanes miss = w - t * scale;
-        if constexpr (kWeighted) {
-            const Lanes importance = Lanes::load(batch.turned_importance + i * kLaneCount);
-            const Lanes weighted = miss * importance;
-            sums.error = sums.error + miss * weighted;
-            sums.cross = sums.cross + t * weighted;
-            sums.square = sums.square + t * (t * importance);
-        } else {
-            sums.error = sums.error + miss * miss;
-            sums.cross = sums.cross + miss * t;
-            sums.square = sums.square + t * t;
+#pragma GCC unroll 4
+        for (std::size_t k = 0; k < kTrials; ++k) {
+            const Lanes t = levels[k](w);
+            const Lanes miss = fma(nothing - t, scales[k], w);
+            Residue<Lanes>& sum = sums[k];
+            if constexpr (kWeighted) {
+                const Lanes importance = Lanes::load(batch.turned_importance + i * kLaneCount);
+                const Lanes weighted = miss * importance;
+                sum = {fma(miss, weighted, sum.error), fma(t, weighted, sum.cross),
+                       fma(t * importance, t, sum.square)};
+            } else {
+                sum = {fma(miss, miss, sum.error), fma(miss, t, sum.cross),
+                       fma(t, t, sum.square)};
+            }
         }
     });
-    return sums;
 }
 
 // The best trial so far. A gain is by how much a trial lowers the squared error, up to a constant.
@@ -118,68 +133,93 @@ struct Best {
 template <bool kWeighted, typename Lanes>
 class IntegerSearch {
 public:
-    IntegerSearch(const Batch& batch, Format format)
-        : batch_(batch), steps_(code_range(format).steps) {}
+    IntegerSearch(const Batch& batch, Format format, Lanes scale, Lanes zero)
+        : batch_(batch), steps_(code_range(format).steps), base_scale_(scale), base_zero_(zero),
+          best_{Lanes::set(-3.0e38f), scale, scale, zero} {
+        attempt({scale}, {zero});
+    }
 
     Lanes steps() const { return Lanes::set(steps_); }
     const Best<Lanes>& best() const { return best_; }
 
-    void start(Lanes scale, Lanes zero) {
-        const Lanes worst = Lanes::set(-3.0e38f);
-        best_ = {worst, scale, scale, zero};
-        attempt(scale, zero);
-    }
-
-    void attempt(Lanes scale, Lanes zero) {
+    // Trials of these scales and zero points, in one pass over the group.
+    template <std::size_t kTrials>
+    [[gnu::always_inline]] void attempt(const Lanes (&scales)[kTrials],
+                                        const Lanes (&zeros)[kTrials]) {
+        IntegerLevels<Lanes> levels[kTrials];
+        for (std::size_t k = 0; k < kTrials; ++k) {
+            levels[k] = levels_of(scales[k], zeros[k]);
+        }
         if (steps_ > 15.0f) {
-            attempt_by_residue(scale, zero);
+            attempt_by_residue(levels, scales, zeros);
             return;
         }
-        const Sums<Lanes> sums = sums_of<kWeighted, Lanes>(batch_, levels(scale, zero));
-        const Lanes fitted = storable(max(sums.cross / sums.square, Lanes::set(0.0f)));
-        const Lanes gain = fitted * (sums.cross + sums.cross - fitted * sums.square);
-        best_.offer(gain, scale, fitted, zero);
+        Sums<Lanes> sums[kTrials];
+        add_sums<kWeighted>(batch_, levels, sums);
+        for (std::size_t k = 0; k < kTrials; ++k) {
+            const Lanes cross = sums[k].cross;
+            const Lanes square = sums[k].square;
+            const Lanes fitted = storable(max(cross / square, Lanes::set(0.0f)));
+            best_.offer(fitted * (cross + cross - fitted * square), scales[k], fitted, zeros[k]);
+        }
     }
 
-    Lanes error_of(Lanes scale, Lanes zero) const {
-        return residue_of<kWeighted>(batch_, levels(scale, zero), scale).error;
+    // The best scale and zero point, or those of the start where nothing is better.
+    Choice<Lanes> result() {
+        attempt({best_.scale}, {best_.zero});
+        const Lanes scales[] = {base_scale_, best_.scale};
+        const IntegerLevels<Lanes> levels[] = {levels_of(base_scale_, base_zero_),
+                                               levels_of(best_.scale, best_.zero)};
+        Residue<Lanes> sums[2];
+        add_residues<kWeighted>(batch_, levels, scales, sums);
+        const Lanes scale = select_less(sums[1].error, sums[0].error, best_.scale, base_scale_);
+        const Lanes zero = select_less(sums[1].error, sums[0].error, best_.zero, base_zero_);
+        return {scale, scale, zero};
     }
 
 private:
-    IntegerLevels<Lanes> levels(Lanes scale, Lanes zero) const {
-        return {Lanes::set(1.0f) / scale, Lanes::set(0.0f) - zero, steps() - zero};
+    IntegerLevels<Lanes> levels_of(Lanes scale, Lanes zero) const {
+        const Lanes magic = Lanes::set(kRoundingMagic);
+        return {Lanes::set(1.0f) / scale, magic - zero, magic + (steps() - zero)};
     }
 
-    void attempt_by_residue(Lanes scale, Lanes zero) {
-        const Residue<Lanes> sums = residue_of<kWeighted>(batch_, levels(scale, zero), scale);
-        const Lanes fitted = storable(max(scale + sums.cross / sums.square, Lanes::set(0.0f)));
-        const Lanes change = fitted - scale;
-        const Lanes gain = change * (sums.cross + sums.cross - change * sums.square) - sums.error;
-        best_.offer(gain, scale, fitted, zero);
+    template <std::size_t kTrials>
+    [[gnu::always_inline]] void attempt_by_residue(const IntegerLevels<Lanes> (&levels)[kTrials],
+                                                   const Lanes (&scales)[kTrials],
+                                                   const Lanes (&zeros)[kTrials]) {
+        Residue<Lanes> sums[kTrials];
+        add_residues<kWeighted>(batch_, levels, scales, sums);
+        for (std::size_t k = 0; k < kTrials; ++k) {
+            const Lanes cross = sums[k].cross;
+            const Lanes fitted =
+                storable(max(scales[k] + cross / sums[k].square, Lanes::set(0.0f)));
+            const Lanes change = fitted - scales[k];
+            const Lanes gain = change * (cross + cross - change * sums[k].square) - sums[k].error;
+            best_.offer(gain, scales[k], fitted, zeros[k]);
+        }
     }
 
     const Batch& batch_;
     float steps_;
+    Lanes base_scale_, base_zero_;
     Best<Lanes> best_;
 };
 
-// Fractions of the scale that just covers the group. Above 1, the ends of the group may fall on
-// levels better; far below, outliers are cut off. Found by comparison with a search a hundred times
-// as dense: what is left to gain is about 0.1 % of the squared error.
-inline constexpr float kFourBitFractions[] = {1.16f, 1.12f, 1.08f, 1.04f, 0.97f, 0.93f, 0.9f,
-                                              0.86f, 0.83f, 0.79f, 0.76f, 0.72f, 0.68f, 0.64f,
-                                              0.6f,  0.55f, 0.48f, 0.41f, 0.34f};
-inline constexpr float kEightBitFractions[] = {1.03f, 1.02f,  1.012f, 1.005f, 0.995f,
-                                               0.99f, 0.985f, 0.975f, 0.95f,  0.85f};
-inline constexpr float kNearby[] = {0.985f, 1.0f, 1.015f};
-inline constexpr float kShifts[] = {-1.0f, 0.0f, 1.0f};  // of the zero point
-
-inline constexpr std::size_t kOnlyForLongGroups = 3;  // of the fractions, the last ones
+// Fractions of the scale that just covers the group, two by two. Above 1, the ends of the group may
+// fall on levels better; far below, outliers are cut off. Chosen one after the other, each the one
+// that lowers the squared error of normal, Laplace, Student and trained weights most; with the
+// nearby ones below, about 0.1 % of it is left to a search a hundred times as dense.
+inline constexpr float kFourBitFractions[][2] = {{0.92f, 1.06f}, {0.86f, 0.97f}, {1.13f, 0.8f},
+                                                 {0.74f, 0.66f}, {0.56f, 0.47f}, {0.4f, 0.34f}};
+inline constexpr float kEightBitFractions[][2] = {{0.9925f, 1.0075f}, {0.985f, 0.9975f},
+                                                  {1.015f, 0.95f},    {0.9f, 0.8f}};
+inline constexpr float kNearby[][2] = {{0.98f, 1.02f}, {0.96f, 1.04f}};  // of the best of those
+inline constexpr std::size_t kOnlyForLongGroups = 1;  // of the pairs, the last ones
 inline constexpr std::size_t kLongGroup = 512;
 
 template <std::size_t kCount, typename Attempt>
-[[gnu::always_inline]] inline void for_each_fraction(const float (&fractions)[kCount],
-                                                     std::size_t group, const Attempt& attempt) {
+[[gnu::always_inline]] inline void for_each_pair(const float (&fractions)[kCount][2],
+                                                 std::size_t group, const Attempt& attempt) {
     const std::size_t count = group < kLongGroup ? kCount - kOnlyForLongGroups : kCount;
     for (std::size_t i = 0; i < count; ++i) {
         attempt(fractions[i]);
@@ -189,130 +229,127 @@ template <std::size_t kCount, typename Attempt>
 template <bool kWeighted, typename Lanes>
 Choice<Lanes> search_asymmetric(const Batch& batch, Format format, const Extent<Lanes>& extent,
                                 const Choice<Lanes>& nncf) {
-    IntegerSearch<kWeighted, Lanes> search(batch, format);
+    IntegerSearch<kWeighted, Lanes> search(batch, format, storable(nncf.scale), nncf.zero);
     const Lanes nothing = Lanes::set(0.0f);
     const Lanes steps = search.steps();
     const Lanes least = min(nothing, extent.least);
     const Lanes most = max(nothing, extent.most);
     const Lanes covering = (most - least) / steps;
-    const Lanes base = storable(nncf.scale);
-    search.start(base, nncf.zero);
     const auto centered = [&](Lanes scale) {  // as much cut off at one end as at the other
         const Lanes middle = (least + most) / (scale + scale);
         return round_whole(clamp(steps * Lanes::set(0.5f) - middle, nothing, steps));
     };
-    const auto coarse = [&](float fraction) {
-        const Lanes scale = storable(covering * Lanes::set(fraction));
-        search.attempt(scale, centered(scale));
+    const auto coarse = [&](const float (&fractions)[2]) {
+        const Lanes first = storable(covering * Lanes::set(fractions[0]));
+        const Lanes second = storable(covering * Lanes::set(fractions[1]));
+        search.attempt({first, second}, {centered(first), centered(second)});
     };
-    if (format == Format::U4) {
-        for_each_fraction(kFourBitFractions, batch.group, coarse);
-        const Best<Lanes> middle = search.best();
-        for (float fraction : kNearby) {
-            for (float shift : kShifts) {
-                search.attempt(middle.tried * Lanes::set(fraction),
-                               clamp(middle.zero + Lanes::set(shift), nothing, steps));
-            }
-        }
-    } else {
-        for (float fraction : kEightBitFractions) {
-            coarse(fraction);
-        }
+    if (format == Format::U8) {
+        for_each_pair(kEightBitFractions, batch.group, coarse);
+        return search.result();
     }
-    search.attempt(search.best().scale, search.best().zero);
-    const Best<Lanes> best = search.best();
-    const Lanes base_error = search.error_of(base, nncf.zero);
-    const Lanes best_error = search.error_of(best.scale, best.zero);
-    const Lanes scale = select_less(best_error, base_error, best.scale, base);
-    const Lanes zero = select_less(best_error, base_error, best.zero, nncf.zero);
-    return {scale, scale, zero};
+    for_each_pair(kFourBitFractions, batch.group, coarse);
+    const Best<Lanes> middle = search.best();
+    const auto shifted = [&](float by) {
+        return clamp(middle.zero + Lanes::set(by), nothing, steps);
+    };
+    for (float fraction : {0.98f, 1.0f, 1.02f}) {
+        const Lanes scale = middle.tried * Lanes::set(fraction);
+        search.attempt({scale, scale}, {shifted(-1.0f), shifted(1.0f)});
+    }
+    search.attempt({middle.tried * Lanes::set(0.98f), middle.tried * Lanes::set(1.02f)},
+                   {middle.zero, middle.zero});
+    return search.result();
 }
 
 template <bool kWeighted, typename Lanes>
 Choice<Lanes> search_symmetric(const Batch& batch, Format format, const Extent<Lanes>& extent,
                                const Choice<Lanes>& nncf) {
-    IntegerSearch<kWeighted, Lanes> search(batch, format);
-    const Lanes nothing = Lanes::set(0.0f);
     const Lanes upper = Lanes::set(-code_range(format).low);
     const Lanes lower = upper - Lanes::set(1.0f);
-    const Lanes covering = max(abs(extent.least), abs(extent.most)) / upper;
-    const Lanes base = storable(abs(nncf.scale));
     const Lanes base_zero = select_negative(nncf.scale, lower, upper);
-    search.start(base, base_zero);
-    const auto both = [&](float fraction) {
-        const Lanes scale = storable(covering * Lanes::set(fraction));
-        search.attempt(scale, upper);
-        search.attempt(scale, lower);
-    };
-    if (format == Format::I4) {
-        for_each_fraction(kFourBitFractions, batch.group, both);
-        const Best<Lanes> middle = search.best();
-        for (float fraction : kNearby) {
-            search.attempt(middle.tried * Lanes::set(fraction), middle.zero);
-        }
+    IntegerSearch<kWeighted, Lanes> search(batch, format, storable(abs(nncf.scale)), base_zero);
+    const Lanes covering = max(abs(extent.least), abs(extent.most)) / upper;
+    if (format == Format::I8) {
+        for_each_pair(kEightBitFractions, batch.group, [&](const float (&fractions)[2]) {
+            search.attempt({storable(covering * Lanes::set(fractions[0])),
+                            storable(covering * Lanes::set(fractions[1]))},
+                           {base_zero, base_zero});
+        });
     } else {
-        for (float fraction : kEightBitFractions) {
-            search.attempt(storable(covering * Lanes::set(fraction)), base_zero);
+        for_each_pair(kFourBitFractions, batch.group, [&](const float (&fractions)[2]) {
+            for (float fraction : fractions) {
+                const Lanes scale = storable(covering * Lanes::set(fraction));
+                search.attempt({scale, scale}, {upper, lower});
+            }
+        });
+        const Best<Lanes> middle = search.best();
+        for (const float (&fractions)[2] : kNearby) {
+            search.attempt({middle.tried * Lanes::set(fractions[0]),
+                            middle.tried * Lanes::set(fractions[1])},
+                           {middle.zero, middle.zero});
         }
     }
-    search.attempt(search.best().scale, search.best().zero);
-    const Best<Lanes> best = search.best();
-    const Lanes base_error = search.error_of(base, base_zero);
-    const Lanes best_error = search.error_of(best.scale, best.zero);
-    const Lanes size = select_less(best_error, base_error, best.scale, base);
-    const Lanes zero = select_less(best_error, base_error, best.zero, base_zero);
-    const Lanes scale = select_less(zero, upper, nothing - size, size);
-    return {scale, scale, nothing};
+    const Choice<Lanes> found = search.result();
+    const Lanes scale = select_less(found.zero, upper, Lanes::set(0.0f) - found.scale, found.scale);
+    return {scale, scale, Lanes::set(0.0f)};
 }
 
-inline constexpr float kMxfp4Factors[] = {0.5f, 2.0f};
+inline constexpr float kMxfp4Factors[] = {1.0f, 0.5f, 2.0f};
 inline constexpr float kNf4Fractions[] = {1.08f, 1.04f, 0.96f, 0.92f, 0.88f,
                                           0.83f, 0.78f, 0.68f, 0.58f, 0.48f};
 
 template <bool kWeighted, typename Lanes>
 Choice<Lanes> search_nf4(const Batch& batch, const Extent<Lanes>& extent,
                          const Choice<Lanes>& nncf) {
-    const Lanes one = Lanes::set(1.0f);
     const Lanes nothing = Lanes::set(0.0f);
     const Lanes base = storable(nncf.scale);
     Best<Lanes> best = {Lanes::set(-3.0e38f), base, base, nothing};
-    const auto attempt = [&](Lanes scale) {
-        const BookLevels<Lanes> levels = {kNf4Book, one / scale};
-        const Sums<Lanes> sums = sums_of<kWeighted, Lanes>(batch, levels);
-        const Lanes fitted = storable(sums.cross / sums.square);
-        const Lanes gain = fitted * (sums.cross + sums.cross - fitted * sums.square);
-        best.offer(gain, scale, fitted, nothing);
+    const auto levels_of = [](Lanes scale) {
+        return BookLevels<Lanes>{&kNf4Book, Lanes::set(1.0f) / scale};
+    };
+    const auto both_signs = [&](Lanes scale) {  // the levels are not the same on both sides of zero
+        const Lanes scales[] = {scale, nothing - scale};
+        const BookLevels<Lanes> levels[] = {levels_of(scales[0]), levels_of(scales[1])};
+        Sums<Lanes> sums[2];
+        add_sums<kWeighted>(batch, levels, sums);
+        for (std::size_t k = 0; k < 2; ++k) {
+            const Lanes cross = sums[k].cross;
+            const Lanes square = sums[k].square;
+            const Lanes fitted = storable(cross / square);
+            best.offer(fitted * (cross + cross - fitted * square), scales[k], fitted, nothing);
+        }
     };
     const Lanes largest = max(abs(extent.least), abs(extent.most));
-    attempt(base);
-    attempt(nothing - base);  // the levels are not the same on both sides of zero
-    for_each_fraction(kNf4Fractions, batch.group, [&](float fraction) {
-        attempt(storable(largest * Lanes::set(fraction)));
-        attempt(storable(largest * Lanes::set(-fraction)));
-    });
-    attempt(best.scale);
-    const auto error_of = [&](Lanes scale) {
-        const BookLevels<Lanes> levels = {kNf4Book, one / scale};
-        return residue_of<kWeighted>(batch, levels, scale).error;
-    };
-    const Lanes scale = select_less(error_of(best.scale), error_of(base), best.scale, base);
+    both_signs(base);
+    for (float fraction : kNf4Fractions) {
+        both_signs(storable(largest * Lanes::set(fraction)));
+    }
+    both_signs(best.scale);
+    const Lanes scales[] = {base, best.scale};
+    const BookLevels<Lanes> levels[] = {levels_of(base), levels_of(best.scale)};
+    Residue<Lanes> sums[2];
+    add_residues<kWeighted>(batch, levels, scales, sums);
+    const Lanes scale = select_less(sums[1].error, sums[0].error, best.scale, base);
     return {scale, scale, nothing};
 }
 
 template <bool kWeighted, typename Lanes>
 Choice<Lanes> search_mxfp4(const Batch& batch, const Choice<Lanes>& nncf) {
-    const auto error_of = [&](Lanes scale) {
-        const BookLevels<Lanes> levels = {kF4e2m1Book, Lanes::set(1.0f) / scale};
-        return residue_of<kWeighted>(batch, levels, scale).error;
-    };
-    Lanes best = nncf.scale;
-    Lanes least_error = error_of(best);
-    for (float factor : kMxfp4Factors) {
-        const Lanes scale =
-            clamp(nncf.scale * Lanes::set(factor), Lanes::set(0x1p-126f), Lanes::set(0x1p127f));
-        const Lanes error = error_of(scale);
-        best = select_less(error, least_error, scale, best);
-        least_error = select_less(error, least_error, error, least_error);
+    Lanes scales[3] = {nncf.scale, nncf.scale, nncf.scale};
+    BookLevels<Lanes> levels[3];
+    for (std::size_t k = 0; k < 3; ++k) {
+        scales[k] = clamp(nncf.scale * Lanes::set(kMxfp4Factors[k]), Lanes::set(0x1p-126f),
+                          Lanes::set(0x1p127f));
+        levels[k] = {&kF4e2m1Book, Lanes::set(1.0f) / scales[k]};
+    }
+    Residue<Lanes> sums[3];
+    add_residues<kWeighted>(batch, levels, scales, sums);
+    Lanes best = scales[0];
+    Lanes least_error = sums[0].error;
+    for (std::size_t k = 1; k < 3; ++k) {
+        best = select_less(sums[k].error, least_error, scales[k], best);
+        least_error = min(sums[k].error, least_error);
     }
     return {best, best, nncf.zero};
 }

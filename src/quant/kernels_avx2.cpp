@@ -1,4 +1,4 @@
-// The kernels for AVX2 with F16C.
+// The kernels for AVX2 with F16C and FMA.
 // The whole file after the standard headers is compiled for that target, so nothing here may run
 // before is_available(Isa::Avx2), and no inline function that other files share may be defined
 // here.
@@ -10,9 +10,9 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #else
-#pragma GCC target("avx2,f16c")
+#pragma GCC target("avx2,fma,f16c")
 #endif
 
 #include "quant/lanes_avx2.hpp"

@@ -42,6 +42,9 @@ inline Lanes operator*(Lanes a, Lanes b) {
 inline Lanes operator/(Lanes a, Lanes b) {
     return {_mm512_div_ps(a.all, b.all)};
 }
+inline Lanes fma(Lanes a, Lanes b, Lanes c) {
+    return {_mm512_fmadd_ps(a.all, b.all, c.all)};
+}
 inline Lanes min(Lanes a, Lanes b) {
     return {_mm512_min_ps(a.all, b.all)};
 }

@@ -1,6 +1,6 @@
 // Sixteen floats side by side, in plain C++ with the compilers' vector types.
 // The other lanes_*.hpp give the same type for AVX2 and AVX-512; every operation gives the same
-// bits in all three, which is why none of them fuses a multiplication with an addition.
+// bits in all three, which is why a multiplication and an addition are fused only where fma says so.
 #pragma once
 
 #include "quant/half.hpp"
@@ -71,6 +71,16 @@ inline Lanes operator*(const Lanes& a, const Lanes& b) {
 }
 inline Lanes operator/(const Lanes& a, const Lanes& b) {
     return by_part(a, b, [](Quad x, Quad y) { return x / y; });
+}
+// a * b + c, rounded once.
+inline Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) {
+    Lanes out;
+    for (int i = 0; i < 4; ++i) {
+        for (int j = 0; j < 4; ++j) {
+            out.part[i][j] = __builtin_fmaf(a.part[i][j], b.part[i][j], c.part[i][j]);
+        }
+    }
+    return out;
 }
 // The second operand when either is NaN, or when both are zero: as the x86 instructions do.
 inline Lanes min(const Lanes& a, const Lanes& b) {
