@@ -77,15 +77,14 @@ def main() -> None:
     arguments = parser.parse_args()
 
     work = Path(tempfile.mkdtemp(prefix="bench-export-"))
-    ours = work / "ours"
     program = str(ROOT / "build" / "deltavino")
-    base = [program, "export", "-m", str(arguments.checkpoint), str(ours), "--task", arguments.task, "--force", "--weight-format", arguments.format]
+    base = [program, "export", "-m", str(arguments.checkpoint), "--task", arguments.task, "--weight-format", arguments.format]
     commands = {"deltavino": base, "deltavino, nncf's scales": [*base, "--scale-search", "nncf"]}
     if arguments.format not in {"int4", "int8", "nf4", "mxfp4"}:
         del commands["deltavino, nncf's scales"]
     if arguments.optimum:
         theirs = ["-m", "optimum.commands.optimum_cli", "export", "openvino", "-m", str(arguments.optimum_checkpoint or arguments.checkpoint)]
-        theirs += ["--task", arguments.task, "--weight-format", arguments.format, str(work / "optimum")]
+        theirs += ["--task", arguments.task, "--weight-format", arguments.format]
         if arguments.format == "int4":
             theirs += ["--group-size-fallback", "ignore"]
         commands["optimum-intel"] = [arguments.optimum, *theirs]
@@ -95,11 +94,13 @@ def main() -> None:
 
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     floors = []
+    written = 0
     for _ in range(arguments.rounds):
         for name, command in commands.items():
-            shutil.rmtree(work / "optimum", ignore_errors=True)
-            results[name].append(measured(command))
-        floors.append(floor_seconds(arguments.checkpoint, size_of(ours), work / "floor"))
+            results[name].append(measured([*command, str(work / "out")]))
+            written = size_of(work / "out") if name == "deltavino" else written
+            shutil.rmtree(work / "out")
+        floors.append(floor_seconds(arguments.checkpoint, written, work / "floor"))
     reference = statistics.median(seconds for seconds, _ in results["deltavino"])
     floor = statistics.median(floors)
     print(f"\n| {arguments.format} of {arguments.checkpoint.name} | seconds | peak memory | times deltavino | times the floor |")

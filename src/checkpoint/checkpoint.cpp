@@ -1,11 +1,11 @@
 #include "checkpoint/checkpoint.hpp"
 
 #include "base/error.hpp"
+#include "base/half.hpp"
 #include "checkpoint/json.hpp"
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 #include <set>
 #include <utility>
@@ -197,20 +197,9 @@ std::vector<float> Checkpoint::read_floats(const Tensor& tensor) const {
             std::memcpy(&values[i], &bytes[i * 4], 4);
             continue;
         }
-        std::uint16_t half = 0;
-        std::memcpy(&half, &bytes[i * 2], 2);
-        if (info.dtype == DType::BF16) {
-            values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16);
-            continue;
-        }
-        // IEEE half: shift exponent and mantissa into place, then multiply by 2^112 to rebias; this is
-        // exact for normal and subnormal numbers.
-        const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
-        const std::uint32_t rest = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
-        const bool special = (half & 0x7c00u) == 0x7c00u;
-        const float magnitude = special ? std::bit_cast<float>(rest | 0x7f800000u)
-                                        : std::bit_cast<float>(rest) * 0x1p112f;
-        values[i] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
+        std::uint16_t bits = 0;
+        std::memcpy(&bits, &bytes[i * 2], 2);
+        values[i] = info.dtype == DType::BF16 ? half::from_bf16(bits) : half::from_f16(bits);
     }
     return values;
 }

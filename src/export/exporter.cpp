@@ -24,6 +24,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -40,7 +41,7 @@ struct Artifact {
     std::string name;  // without extension
     std::shared_ptr<ov::Model> model;
     RuntimeInfo runtime_info;
-    std::unique_ptr<Weights> weights;  // none: every constant is in memory
+    std::unique_ptr<Weights> weights;  // null: every constant is in memory
     IrLayout layout;
 };
 
@@ -140,7 +141,7 @@ double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, q
 void measure_sensitivities(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) {
     std::map<std::string, graph::WeightRequest> candidates;
     Weights weights(checkpoint, plan.table, [&](const graph::WeightRequest& request) -> graph::Storage {
-        if (recipe.is_ratio_candidate(request)) {
+        if (recipe.ratio_candidate(request)) {
             candidates.emplace(request.name, request);
         }
         return {};
@@ -153,19 +154,13 @@ void measure_sensitivities(const Checkpoint& checkpoint, const models::Plan& pla
         if (candidate != candidates.end()) {
             const std::string group = Recipe::ratio_group(candidate->second);
             const std::uint64_t size = job.rows * job.columns;
-            const double error = sampled_error(job, recipe.candidate_scheme(candidate->second), recipe.search());
+            const double error = sampled_error(job, *recipe.ratio_candidate(candidate->second), recipe.search());
             const double before = static_cast<double>(sizes[group]);
             sizes[group] += size;
             errors[group] += (error - errors[group]) * static_cast<double>(size) / (before + static_cast<double>(size));
         }
     }
     recipe.set_sensitivities(errors, sizes);
-}
-
-void add_tokenizer_artifacts(const std::filesystem::path& checkpoint, std::vector<Artifact>& artifacts) {
-    TokenizerModels models = build_tokenizer_models(checkpoint);
-    artifacts.push_back({graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}});
-    artifacts.push_back({graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}});
 }
 
 void lay_out(Artifact& artifact) {
@@ -176,9 +171,9 @@ void lay_out(Artifact& artifact) {
 }
 
 void require_space(const std::vector<Artifact>& artifacts, const std::filesystem::path& output) {
-    std::uint64_t needed = 64u << 20;  // side files
+    std::uint64_t needed = 128u << 20;  // side files and tokenizer models
     for (const Artifact& artifact : artifacts) {
-        needed = checked_add(needed, checked_add(artifact.layout.bin_bytes, artifact.layout.xml.size()));
+        needed = checked_add(needed, artifact.layout.bytes());
     }
     const std::uint64_t free = free_disk_bytes(output);
     if (free < needed) {
@@ -197,44 +192,82 @@ OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path&
     return bin;
 }
 
-std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts, const std::filesystem::path& directory, const ExportOptions& options,
-                                                     const Recipe& recipe, ProgressSink& progress) {
-    std::vector<OutputFile> files;
-    files.reserve(artifacts.size());
-    std::vector<StreamedWeight> streamed;
-    for (const Artifact& artifact : artifacts) {
-        files.push_back(write_artifact(artifact, directory));
-        if (artifact.weights == nullptr) {
-            continue;
-        }
+// Returns the bytes written.
+std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, const std::filesystem::path& directory) {
+    TokenizerModels models = build_tokenizer_models(checkpoint);
+    Artifact both[] = {{graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}},
+                       {graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}}};
+    std::uint64_t bytes = 0;
+    for (Artifact& artifact : both) {
+        lay_out(artifact);
+        write_artifact(artifact, directory).close();
+        bytes += artifact.layout.bytes();
+    }
+    return bytes;
+}
+
+// The weights of all artifacts; those that two files store alike stand there once.
+class WeightList {
+public:
+    void add(const Artifact& artifact, OutputFile& file) {
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
-            const auto offset = [&](const std::shared_ptr<ov::op::v0::Constant>& constant) -> std::uint64_t {
-                if (constant == nullptr) {
-                    return 0;
-                }
-                const auto found = artifact.layout.streamed_offsets.find(constant.get());
-                if (found == artifact.layout.streamed_offsets.end()) {
-                    fail(ErrorKind::Internal, "weight '{}' is not reachable from the outputs of '{}'", job.name, artifact.name);
-                }
-                return found->second;
-            };
-            streamed.push_back({&job, &files.back(), offset(job.values), offset(job.zero_points), offset(job.scales), {}});
+            const Placement placement{&file, offset(artifact, job, job.values), offset(artifact, job, job.zero_points), offset(artifact, job, job.scales)};
+            const auto same = std::find_if(weights_.begin(), weights_.end(), [&](const StreamedWeight& other) { return other.job->makes_same_bytes(job); });
+            place_.push_back(static_cast<std::size_t>(same - weights_.begin()));
+            if (same == weights_.end()) {
+                weights_.push_back({&job, {placement}, {}});
+            } else {
+                same->placements.push_back(placement);
+            }
         }
     }
-    std::vector<quant::BlockStatistics> statistics = stream_weights(streamed, {options.threads, options.allow_nonfinite, recipe.search()}, progress);
+
+    const std::vector<StreamedWeight>& weights() const { return weights_; }
+    // One entry per job, in the order of add().
+    std::vector<quant::BlockStatistics> by_job(const std::vector<quant::BlockStatistics>& by_weight) const {
+        std::vector<quant::BlockStatistics> statistics;
+        for (const std::size_t place : place_) {
+            statistics.push_back(by_weight[place]);
+        }
+        return statistics;
+    }
+
+private:
+    static std::uint64_t offset(const Artifact& artifact, const graph::WeightJob& job, const std::shared_ptr<ov::op::v0::Constant>& constant) {
+        if (constant == nullptr) {
+            return 0;
+        }
+        const auto found = artifact.layout.streamed_offsets.find(constant.get());
+        if (found == artifact.layout.streamed_offsets.end()) {
+            fail(ErrorKind::Internal, "weight '{}' is not reachable from the outputs of '{}'", job.name, artifact.name);
+        }
+        return found->second;
+    }
+
+    std::vector<StreamedWeight> weights_;
+    std::vector<std::size_t> place_;
+};
+
+// Returns the error of each weight of each artifact, in their order. `beside`: see stream_weights.
+std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts, const std::filesystem::path& directory, const StreamOptions& options,
+                                                     ProgressSink& progress, const std::function<void()>& beside) {
+    std::vector<OutputFile> files;
+    files.reserve(artifacts.size());
+    WeightList list;
+    for (const Artifact& artifact : artifacts) {
+        list.add(artifact, files.emplace_back(write_artifact(artifact, directory)));
+    }
+    const std::vector<quant::BlockStatistics> statistics = stream_weights(list.weights(), options, progress, beside);
     for (OutputFile& file : files) {
         file.close();
     }
-    return statistics;
+    return list.by_job(statistics);
 }
 
 // One entry per weight, in the order in which stream_artifacts streamed them.
 std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts, const std::vector<quant::BlockStatistics>& statistics) {
     std::vector<TensorReport> reports;
     for (const Artifact& artifact : artifacts) {
-        if (artifact.weights == nullptr) {
-            continue;
-        }
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
             TensorReport report{artifact.name, job.name, std::string(graph::role_name(job.role)), job.storage.text(), job.storage.reason, job.rows, job.columns, 0, job.stored_bytes(), 0.0};
             for (const graph::RowSlice& slice : job.sources) {
@@ -318,9 +351,6 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const std::string& fallback : recipe.fallbacks()) {
         progress.note(fallback);
     }
-    if (options.convert_tokenizer) {
-        add_tokenizer_artifacts(options.model, artifacts);
-    }
     std::for_each(artifacts.begin(), artifacts.end(), lay_out);
     require_space(artifacts, options.output);
     copy_side_files(options.model, directory.path());
@@ -329,16 +359,18 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     }
     write_text_file(directory.path() / "config.json", vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
                                                              : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
-    const std::vector<quant::BlockStatistics> statistics = stream_artifacts(artifacts, directory.path(), options, recipe, progress);
-
     ExportSummary summary;
+    const auto beside = [&] { summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory.path()) : 0; };
+    const std::vector<quant::BlockStatistics> statistics =
+        stream_artifacts(artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
+
     summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
     summary.task = models::task_name(plan.task);
     summary.recipe = recipe.description();
     summary.tensors = report_tensors(artifacts, statistics);
     summary.rows = summarise(summary.tensors);
     for (const Artifact& artifact : artifacts) {
-        summary.bytes_written += artifact.layout.bin_bytes + artifact.layout.xml.size();
+        summary.bytes_written += artifact.layout.bytes();
     }
     for (const TensorReport& tensor : summary.tensors) {
         summary.bytes_read += tensor.bytes_read;

@@ -5,6 +5,8 @@
 // same model always gives the same file.
 #pragma once
 
+#include "base/checked.hpp"
+
 #include <openvino/core/model.hpp>
 #include <openvino/op/constant.hpp>
 
@@ -29,6 +31,8 @@ struct IrLayout {
     std::unordered_map<const ov::Node*, std::uint64_t> streamed_offsets;
     // Constants whose bytes are in memory, each once.
     std::vector<std::pair<std::uint64_t, const ov::op::v0::Constant*>> inline_constants;
+
+    std::uint64_t bytes() const { return checked_add(bin_bytes, xml.size()); }
 };
 
 // `streamed`: the constants whose bytes come later. `decompressions`: Convert nodes that widen a stored

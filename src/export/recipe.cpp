@@ -114,22 +114,32 @@ struct Recipe::State {
         return unfit.empty() ? storage : as_stored(request, unfit);
     }
 
-    Storage four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason) {
-        const Scheme scheme{wanted, group_size()};
-        const std::uint64_t columns = scheme.group_size == 0 ? request.columns : grouped_columns(request);
-        const std::string unfit = quant::why_unfit(scheme, columns);
-        if (unfit.empty()) {
-            return compressed(scheme.format, scheme.group_size, reason);
+    // The scheme that a weight gets in 4 bit; none when no allowed group divides its columns.
+    std::optional<Scheme> four_bit_scheme(const WeightRequest& request, Format format_wanted) const {
+        const Scheme wanted{format_wanted, group_size()};
+        const std::uint64_t columns = wanted.group_size == 0 ? request.columns : grouped_columns(request);
+        if (quant::why_unfit(wanted, columns).empty()) {
+            return wanted;
         }
         const std::string& fallback = options.group_size_fallback;
-        if (fallback == "error") {
+        const bool fixed = fallback == "error" || fallback == "ignore" || wanted.format == Format::MXFP4;
+        const std::uint64_t group = fixed ? 0 : adjusted_group(columns, wanted.group_size);
+        return group > 0 ? std::optional(Scheme{wanted.format, group}) : std::nullopt;
+    }
+
+    Storage four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason) {
+        const std::optional<Scheme> scheme = four_bit_scheme(request, wanted);
+        if (scheme && scheme->group_size == group_size()) {
+            return compressed(scheme->format, scheme->group_size, reason);
+        }
+        const std::string unfit = quant::why_unfit({wanted, group_size()}, group_size() == 0 ? request.columns : grouped_columns(request));
+        if (options.group_size_fallback == "error") {
             group_errors.push_back(fmt::format("'{}': {}", request.name, unfit));
             return as_stored(request, unfit);
         }
         Storage storage = as_stored(request, unfit);
-        if (fallback != "ignore") {
-            const std::uint64_t group = scheme.format == Format::MXFP4 ? 0 : adjusted_group(columns, scheme.group_size);
-            storage = group > 0 ? compressed(scheme.format, group, unfit) : backup(request, unfit, true);
+        if (options.group_size_fallback != "ignore") {
+            storage = scheme ? compressed(scheme->format, scheme->group_size, unfit) : backup(request, unfit, true);
         }
         fallbacks.push_back(fmt::format("'{}' is stored as {}: {}", request.name, storage.text(), unfit));
         return storage;
@@ -274,15 +284,11 @@ std::string Recipe::ratio_group(const WeightRequest& request) {
     return end == std::string::npos ? request.name : request.name.substr(0, end) + "experts";
 }
 
-bool Recipe::is_ratio_candidate(const WeightRequest& request) const {
-    return !is_always_float32(request.role) && !is_delicate(request.role) && (state_->options.all_layers || !is_embedding_or_head(request.role)) &&
-           quant::why_unfit(candidate_scheme(request), request.columns).empty();
-}
-
-Scheme Recipe::candidate_scheme(const WeightRequest& request) const {
-    const Scheme wanted{state_->four_bit(request.role), state_->group_size()};
-    const std::uint64_t columns = state_->grouped_columns(request);
-    return quant::why_unfit(wanted, columns).empty() ? wanted : Scheme{wanted.format, adjusted_group(columns, wanted.group_size)};
+std::optional<Scheme> Recipe::ratio_candidate(const WeightRequest& request) const {
+    if (is_always_float32(request.role) || is_delicate(request.role) || (is_embedding_or_head(request.role) && !state_->options.all_layers)) {
+        return std::nullopt;
+    }
+    return state_->four_bit_scheme(request, state_->four_bit(request.role));
 }
 
 // The most sensitive weights leave 4 bit until the share of elements in 4 bit is at most the ratio.

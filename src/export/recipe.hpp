@@ -12,6 +12,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,8 @@ public:
     bool needs_sensitivities() const;
     // What --ratio chooses as one: a weight by its canonical name, or the three stacks of a layer's experts.
     static std::string ratio_group(const graph::WeightRequest& request);
-    // Whether `request` is one of those that --ratio chooses among.
-    bool is_ratio_candidate(const graph::WeightRequest& request) const;
-    // The 4-bit storage that a candidate would get.
-    quant::Scheme candidate_scheme(const graph::WeightRequest& request) const;
+    // The 4-bit storage that a weight would get, when it is one of those that --ratio chooses among.
+    std::optional<quant::Scheme> ratio_candidate(const graph::WeightRequest& request) const;
 
     graph::Storage choose(const graph::WeightRequest& request, ModelPart part);
     graph::StoragePolicy policy(ModelPart part);

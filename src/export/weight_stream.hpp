@@ -9,17 +9,23 @@
 #include <deltavino/progress.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace deltavino::exporter {
 
-// One job and where the bytes of its constants go.
-struct StreamedWeight {
-    const graph::WeightJob* job = nullptr;
+// Where the bytes of a weight's constants go.
+struct Placement {
     OutputFile* file = nullptr;
     std::uint64_t values_offset = 0;
     std::uint64_t zero_points_offset = 0;
     std::uint64_t scales_offset = 0;
+};
+
+// One job, read and converted once, and every place that wants its bytes: a tied embedding is in two files.
+struct StreamedWeight {
+    const graph::WeightJob* job = nullptr;
+    std::vector<Placement> placements;
     // One factor per column that weighs the squared error of compression; empty: all alike.
     std::vector<float> importance;
 };
@@ -31,9 +37,11 @@ struct StreamOptions {
 };
 
 // Throws ErrorKind::Input for values that are not finite or do not fit the storage type (naming the
-// tensor), ErrorKind::Cancelled when the sink asks to stop.
+// tensor), ErrorKind::Cancelled when the sink asks to stop. `beside` runs on one of the threads meanwhile,
+// first of all; what it throws ends the work as well.
 //
 // Returns the error of compression of each weight, in the order of `weights`.
-std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress);
+std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress,
+                                                   const std::function<void()>& beside = {});
 
 }  // namespace deltavino::exporter

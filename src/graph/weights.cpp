@@ -61,6 +61,11 @@ std::uint64_t WeightJob::stored_bytes() const {
     return bytes + (scales ? scales->get_byte_size() : 0);
 }
 
+bool WeightJob::makes_same_bytes(const WeightJob& other) const {
+    return rows == other.rows && columns == other.columns && sources == other.sources && storage.type == other.storage.type &&
+           storage.scheme == other.storage.scheme;
+}
+
 Weights::Weights(const checkpoint::Checkpoint& checkpoint, const TensorTable& table, StoragePolicy policy)
     : checkpoint_(checkpoint), table_(table), policy_(std::move(policy)) {
     // No stored form is wider than float32 and no constant larger than all tensors together, so one

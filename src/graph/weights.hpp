@@ -25,6 +25,7 @@ struct RowSlice {
     std::uint64_t first_row = 0;
     std::uint64_t rows = 0;
 
+    bool operator==(const RowSlice&) const = default;
     std::uint64_t row_bytes(std::uint64_t columns) const;
     std::uint64_t bytes(std::uint64_t columns) const;  // of all rows
 };
@@ -58,6 +59,8 @@ struct WeightJob {
     std::shared_ptr<ov::op::v0::Constant> scales;       // null when not compressed
 
     std::uint64_t stored_bytes() const;
+    // Whether the bytes of the constants are the same: sources, shape and storage are.
+    bool makes_same_bytes(const WeightJob& other) const;
 };
 
 // What a storage policy decides from.

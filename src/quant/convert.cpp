@@ -3,7 +3,7 @@
 #include "quant/convert.hpp"
 
 #include "base/error.hpp"
-#include "quant/half.hpp"
+#include "base/half.hpp"
 #include "quant/kernels.hpp"
 
 namespace deltavino::quant {

@@ -16,9 +16,7 @@ bool has_f16c() {  // by hand: clang's __builtin_cpu_supports does not know the 
 }
 #endif
 
-}  // namespace
-
-bool is_available(Isa isa) {
+bool find_out(Isa isa) {
     if (isa == Isa::Portable) {
         return true;
     }
@@ -32,6 +30,14 @@ bool is_available(Isa isa) {
 #else
     return false;
 #endif
+}
+
+}  // namespace
+
+bool is_available(Isa isa) {
+    // Asked for every block of rows, and slow to answer in a virtual machine.
+    static const std::array<bool, 3> available = {find_out(Isa::Portable), find_out(Isa::Avx2), find_out(Isa::Avx512)};
+    return available[static_cast<std::size_t>(isa)];
 }
 
 Isa best_isa() {

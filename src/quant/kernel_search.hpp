@@ -40,6 +40,12 @@ struct IntegerLevels {
 };
 
 template <typename Lanes>
+inline IntegerLevels<Lanes> integer_levels(Lanes scale, Lanes low, Lanes high) {
+    const Lanes magic = Lanes::set(kRoundingMagic);
+    return {Lanes::set(1.0f) / scale, magic + low, magic + high};
+}
+
+template <typename Lanes>
 struct BookLevels {
     const Codebook* book;
     Lanes inverse;
@@ -179,8 +185,7 @@ public:
 
 private:
     IntegerLevels<Lanes> levels_of(Lanes scale, Lanes zero) const {
-        const Lanes magic = Lanes::set(kRoundingMagic);
-        return {Lanes::set(1.0f) / scale, magic - zero, magic + (steps() - zero)};
+        return integer_levels(scale, Lanes::set(0.0f) - zero, steps() - zero);
     }
 
     template <std::size_t kTrials>

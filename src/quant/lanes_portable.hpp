@@ -3,7 +3,7 @@
 // bits in all three, which is why a multiplication and an addition are fused only where fma says so.
 #pragma once
 
-#include "quant/half.hpp"
+#include "base/half.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -147,7 +147,8 @@ def test_quantized_source(deltavino, checkpoint):
     refuse(deltavino, checkpoint, INPUT, "F8_E4M3", "quantized already")
 
 
-def test_nan_is_named_and_allowed_on_request(deltavino, checkpoint):
+@pytest.mark.parametrize("compression", [(), ("--weight-format", "int4")])
+def test_nan_is_named_and_allowed_on_request(deltavino, checkpoint, compression):
     def edit(tensors):
         name = next((k for k in tensors if k.endswith("mlp.up_proj.weight")), None)
         if name is None:
@@ -157,8 +158,9 @@ def test_nan_is_named_and_allowed_on_request(deltavino, checkpoint):
         return True
 
     edit_tensors(checkpoint, edit)
-    refuse(deltavino, checkpoint, INPUT, "up_proj.weight", "NaN")
-    result = deltavino("export", "-m", checkpoint, checkpoint.parent / "out", *TEXT, "--allow-nonfinite")
+    options = (*TEXT, *compression)
+    refuse(deltavino, checkpoint, INPUT, "up_proj.weight", "NaN", options=options)
+    result = deltavino("export", "-m", checkpoint, checkpoint.parent / "out", *options, "--allow-nonfinite")
     assert result.returncode == 0, result.stderr
 
 

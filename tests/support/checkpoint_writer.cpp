@@ -63,7 +63,7 @@ std::shared_ptr<ov::Model> through_file(const ov::Model& model, const graph::Wei
     std::vector<exporter::StreamedWeight> streamed;
     const auto offset_of = [&](const std::shared_ptr<ov::op::v0::Constant>& constant) { return constant ? layout.streamed_offsets.at(constant.get()) : 0; };
     for (const graph::WeightJob& job : weights.jobs()) {
-        streamed.push_back({&job, &bin, offset_of(job.values), offset_of(job.zero_points), offset_of(job.scales), {}});
+        streamed.push_back({&job, {{&bin, offset_of(job.values), offset_of(job.zero_points), offset_of(job.scales)}}, {}});
     }
     SilentProgress progress;
     exporter::stream_weights(streamed, {}, progress);

@@ -106,6 +106,24 @@ TEST(Recipe, RatioDemotesTheMostSensitive) {
     EXPECT_EQ(stored(recipe, request(Role::FeedForward, 256, "c")), "u8 per channel");
 }
 
+TEST(Recipe, RatioChoosesAmongWeightsThatCanBeFourBit) {
+    CompressionOptions options = format("int4");
+    options.ratio = 0.5;
+    const auto group = [](const CompressionOptions& chosen, Role role, std::uint64_t columns) {
+        const std::optional<quant::Scheme> scheme = Recipe(chosen).ratio_candidate(request(role, columns));
+        return scheme ? static_cast<int>(scheme->group_size) : -1;
+    };
+    EXPECT_EQ(group(options, Role::FeedForward, 256), 128);
+    EXPECT_EQ(group(options, Role::FeedForward, 96), 32);   // adjusted
+    EXPECT_EQ(group(options, Role::FeedForward, 48), -1);   // 8 bit whatever the ratio
+    EXPECT_EQ(group(options, Role::Embedding, 256), -1);
+    EXPECT_EQ(group(options, Role::Router, 256), -1);
+    options.group_size_fallback = "ignore";
+    EXPECT_EQ(group(options, Role::FeedForward, 96), -1);   // stays as stored
+    options.all_layers = true;
+    EXPECT_EQ(group(options, Role::Embedding, 256), 128);
+}
+
 TEST(Recipe, BadOptionsNameTheRule) {
     CompressionOptions options = format("int4");
     options.group_size = 7;

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace deltavino::quant::half {
+namespace deltavino::half {
 
 [[gnu::always_inline]] inline std::uint32_t bits_of(float value) {
     return __builtin_bit_cast(std::uint32_t, value);
@@ -60,4 +60,4 @@ namespace deltavino::quant::half {
     return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-}  // namespace deltavino::quant::half
+}  // namespace deltavino::half
