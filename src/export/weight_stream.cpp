@@ -190,7 +190,8 @@ std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWei
     const unsigned wanted = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
     const auto count = static_cast<unsigned>(std::min<std::size_t>(wanted, std::max<std::size_t>(1, tasks.size())));
     running = count;
-    bool cancelled = false;
+    bool cancelled = progress.cancelled();
+    stop = cancelled;
     {
         std::vector<std::jthread> threads;
         for (unsigned i = 0; i < count; ++i) {

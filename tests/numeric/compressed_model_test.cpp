@@ -62,7 +62,12 @@ class CompressedModel : public testing::TestWithParam<Case> {};
 
 TEST_P(CompressedModel, StaysCompressedAndNear) {
     const TemporaryDirectory directory;
-    const ov::CompiledModel compiled = compile_f32(read_model(export_kjv(directory, GetParam().options)));
+    const auto model = read_model(export_kjv(directory, GetParam().options));
+    const ov::CompiledModel compiled = compile_f32(model);
+    const ov::CompiledModel paged = PagedEngine(model->clone(), 1).compiled();
+    for (const char* type : {"FullyConnected", "Gather"}) {
+        EXPECT_EQ(weight_precisions(paged, type), weight_precisions(compiled, type)) << type;
+    }
     auto projections = weight_precisions(compiled, "FullyConnected");
     EXPECT_EQ(projections["bf16"], 12u) << "in_proj_a and in_proj_b stay as stored";
     projections.erase("bf16");

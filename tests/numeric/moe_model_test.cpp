@@ -81,7 +81,9 @@ TEST_P(CompressedMoe, ExpertsAreCompressedRoutersAreNot) {
     const auto checkpoint = golden_directory(GetParam().checkpoint);
     const auto model = read_model(export_text(checkpoint, directory.path() / "model", GetParam().options) / "openvino_model.xml");
     const ov::CompiledModel compiled = compile_f32(model);
-    EXPECT_EQ(weight_precisions(compiled, "GatherMatmul"), (std::map<std::string, std::size_t>{{GetParam().experts, 3 * kLayers}}));
+    const std::map<std::string, std::size_t> experts{{GetParam().experts, 3 * kLayers}};
+    EXPECT_EQ(weight_precisions(compiled, "GatherMatmul"), experts);
+    EXPECT_EQ(weight_precisions(PagedEngine(model->clone(), 1).compiled(), "GatherMatmul"), experts);
     std::size_t plain = 0;
     for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
         if (node->get_rt_info().at("layerType").as<std::string>() != "FullyConnected") {
