@@ -90,7 +90,7 @@ struct Recipe::State {
     // Columns that a group must divide. The three products of an expert are stored alike, or the GPU plugin
     // does not fuse them.
     std::uint64_t grouped_columns(const WeightRequest& request) const {
-        return request.role == Role::Expert && expert_columns > 0 ? expert_columns : request.columns;
+        return request.role == Role::Expert && expert_columns > 0 && group_size() != 0 ? expert_columns : request.columns;
     }
     std::uint64_t group_size() const {
         if (format->format == Format::MXFP4) {
@@ -117,7 +117,7 @@ struct Recipe::State {
     // The scheme that a weight gets in 4 bit; none when no allowed group divides its columns.
     std::optional<Scheme> four_bit_scheme(const WeightRequest& request, Format format_wanted) const {
         const Scheme wanted{format_wanted, group_size()};
-        const std::uint64_t columns = wanted.group_size == 0 ? request.columns : grouped_columns(request);
+        const std::uint64_t columns = grouped_columns(request);
         if (quant::why_unfit(wanted, columns).empty()) {
             return wanted;
         }
@@ -132,7 +132,7 @@ struct Recipe::State {
         if (scheme && scheme->group_size == group_size()) {
             return compressed(scheme->format, scheme->group_size, reason);
         }
-        const std::string unfit = quant::why_unfit({wanted, group_size()}, group_size() == 0 ? request.columns : grouped_columns(request));
+        const std::string unfit = quant::why_unfit({wanted, group_size()}, grouped_columns(request));
         if (options.group_size_fallback == "error") {
             group_errors.push_back(fmt::format("'{}': {}", request.name, unfit));
             return as_stored(request, unfit);

@@ -219,6 +219,7 @@ inline constexpr float kFourBitFractions[][2] = {{0.92f, 1.06f}, {0.86f, 0.97f},
 inline constexpr float kEightBitFractions[][2] = {{0.9925f, 1.0075f}, {0.985f, 0.9975f},
                                                   {1.015f, 0.95f},    {0.9f, 0.8f}};
 inline constexpr float kNearby[][2] = {{0.98f, 1.02f}, {0.96f, 1.04f}};  // of the best of those
+inline constexpr float kShiftedFractions[] = {0.98f, 1.0f, 1.02f};  // with another zero point
 inline constexpr std::size_t kOnlyForLongGroups = 1;  // of the pairs, the last ones
 inline constexpr std::size_t kLongGroup = 512;
 
@@ -258,7 +259,7 @@ Choice<Lanes> search_asymmetric(const Batch& batch, Format format, const Extent<
     const auto shifted = [&](float by) {
         return clamp(middle.zero + Lanes::set(by), nothing, steps);
     };
-    for (float fraction : {0.98f, 1.0f, 1.02f}) {
+    for (float fraction : kShiftedFractions) {
         const Lanes scale = middle.tried * Lanes::set(fraction);
         search.attempt({scale, scale}, {shifted(-1.0f), shifted(1.0f)});
     }
