@@ -15,10 +15,14 @@ int run_eval(const EvaluationOptions& options, bool json) {
         report = evaluate(options, progress);
     }
     if (json) {
-        nlohmann::ordered_json out{{"windows", report.windows}, {"window", report.window}, {"models", nlohmann::ordered_json::array()}};
+        nlohmann::ordered_json out{
+            {"windows", report.windows}, {"window", report.window}, {"models", nlohmann::ordered_json::array()}};
         for (const Evaluation& model : report.models) {
-            out["models"].push_back({{"model", model.model.string()}, {"perplexity", model.perplexity}, {"kl_divergence", model.kl_divergence},
-                                     {"top1_agreement", model.top1_agreement}, {"weight_bytes", model.weight_bytes}});
+            out["models"].push_back({{"model", model.model.string()},
+                                     {"perplexity", model.perplexity},
+                                     {"kl_divergence", model.kl_divergence},
+                                     {"top1_agreement", model.top1_agreement},
+                                     {"weight_bytes", model.weight_bytes}});
         }
         fmt::print("{}\n", out.dump(2));
         return 0;
@@ -26,10 +30,12 @@ int run_eval(const EvaluationOptions& options, bool json) {
     std::vector<std::vector<std::string>> rows{{"model", "weights", "perplexity", "gap", "KL", "same top token"}};
     for (const Evaluation& model : report.models) {
         const double gap = model.perplexity - report.models.front().perplexity;
-        rows.push_back({model.model.string(), human_bytes(model.weight_bytes), fmt::format("{:.4f}", model.perplexity), fmt::format("{:+.4f}", gap),
-                        fmt::format("{:.6f}", model.kl_divergence), fmt::format("{:.2f} %", 100.0 * model.top1_agreement)});
+        rows.push_back({model.model.string(), human_bytes(model.weight_bytes), fmt::format("{:.4f}", model.perplexity),
+                        fmt::format("{:+.4f}", gap), fmt::format("{:.6f}", model.kl_divergence),
+                        fmt::format("{:.2f} %", 100.0 * model.top1_agreement)});
     }
-    fmt::print("{}\n{} windows of {} tokens; the first model is the reference of gap, KL and top token\n", format_table(rows), report.windows, report.window);
+    fmt::print("{}\n{} windows of {} tokens; the first model is the reference of gap, KL and top token\n",
+               format_table(rows), report.windows, report.window);
     return 0;
 }
 

@@ -16,12 +16,9 @@ namespace {
 
 const char* name_of(FinishReason reason) {
     switch (reason) {
-    case FinishReason::EndOfSequence:
-        return "end of sequence";
-    case FinishReason::Length:
-        return "length";
-    case FinishReason::Cancelled:
-        return "cancelled";
+        case FinishReason::EndOfSequence: return "end of sequence";
+        case FinishReason::Length: return "length";
+        case FinishReason::Cancelled: return "cancelled";
     }
     return "";
 }
@@ -49,7 +46,8 @@ void print_statistics(const Answer& answer) {
     text += fmt::format(", first token after {:.3f} s", answer.first_token_seconds);
     if (answer.ids.size() > 1 && answer.later_token_seconds > 0.0) {
         const std::size_t later = answer.ids.size() - 1;
-        text += fmt::format(", then {} at {:.1f} tokens/s", later, static_cast<double>(later) / answer.later_token_seconds);
+        text +=
+            fmt::format(", then {} at {:.1f} tokens/s", later, static_cast<double>(later) / answer.later_token_seconds);
     }
     if (answer.finish == FinishReason::Length) {
         text += fmt::format("; stopped at the limit of {} tokens (--max-new-tokens)", answer.ids.size());
@@ -73,7 +71,8 @@ public:
         };
         Answer answer;
         try {
-            answer = command_.raw ? runner_.complete(question, command_.options, sink) : runner_.ask(question, command_.options, sink);
+            answer = command_.raw ? runner_.complete(question, command_.options, sink)
+                                  : runner_.ask(question, command_.options, sink);
         } catch (...) {
             end_line(last);
             throw;
@@ -103,7 +102,11 @@ private:
 class Chat {
 public:
     Chat(const GenerateCommand& command, Runner& runner, ProgressSink& progress)
-        : command_(command), runner_(runner), progress_(progress), console_(command, runner), terminal_(is_terminal(Stream::Input)) {}
+        : command_(command),
+          runner_(runner),
+          progress_(progress),
+          console_(command, runner),
+          terminal_(is_terminal(Stream::Input)) {}
 
     int run() {
         pictures_ = command_.images;
@@ -121,7 +124,10 @@ public:
             } else if (line.starts_with("/image ")) {
                 pictures_.emplace_back(line.substr(7));
             } else if (line.starts_with("/")) {
-                fmt::print(stderr, "error: '{}' is not known, expected /image FILE, /reset or /exit; a space before it makes it a question\n", line);
+                fmt::print(stderr,
+                           "error: '{}' is not known, expected /image FILE, /reset or /exit; a space before it makes "
+                           "it a question\n",
+                           line);
                 code_ = static_cast<int>(ErrorKind::Usage);
             } else if (!line.empty()) {
                 ask(line);
@@ -151,7 +157,8 @@ private:
         try {
             cancelled_ = console_.answer({text, std::exchange(pictures_, {})}).finish == FinishReason::Cancelled;
         } catch (const Error& error) {
-            const bool usable = error.kind() == ErrorKind::Usage || error.kind() == ErrorKind::Input || error.kind() == ErrorKind::Unsupported;
+            const bool usable = error.kind() == ErrorKind::Usage || error.kind() == ErrorKind::Input ||
+                                error.kind() == ErrorKind::Unsupported;
             if (!usable || (remembered && !runner_.remembers())) {
                 throw;
             }
@@ -172,10 +179,12 @@ private:
 
 void check(const GenerateCommand& command) {
     if (!command.chat && !command.prompt) {
-        throw Error(ErrorKind::Usage, "there is nothing to answer: give --prompt TEXT, or --chat for questions from standard input");
+        throw Error(ErrorKind::Usage,
+                    "there is nothing to answer: give --prompt TEXT, or --chat for questions from standard input");
     }
     if (command.raw && (command.chat || command.system || command.options.thinking)) {
-        throw Error(ErrorKind::Usage, "--raw continues one prompt as it is: --chat, --system, --think and --no-think do not go with it");
+        throw Error(ErrorKind::Usage,
+                    "--raw continues one prompt as it is: --chat, --system, --think and --no-think do not go with it");
     }
 }
 

@@ -9,7 +9,8 @@
 
 namespace deltavino::app {
 
-ProgressBar::ProgressBar(ProgressUnit unit) : unit_(unit), terminal_(is_terminal(Stream::Error)), start_(std::chrono::steady_clock::now()) {
+ProgressBar::ProgressBar(ProgressUnit unit)
+    : unit_(unit), terminal_(is_terminal(Stream::Error)), start_(std::chrono::steady_clock::now()) {
     note_stop_requests();
 }
 
@@ -29,8 +30,8 @@ void ProgressBar::update(const std::string& stage, std::uint64_t done, std::uint
     const auto filled = static_cast<std::uint64_t>(share * kWidth);
     const double seconds = std::chrono::duration<double>(now - start_).count();
     const auto rate = static_cast<std::uint64_t>(static_cast<double>(done) / std::max(seconds, 1e-3));
-    fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f}%  {} of {}  {}/s", stage, std::string(filled, '#'), std::string(kWidth - filled, '.'), share * 100.0,
-               amount(done), amount(total), amount(rate));
+    fmt::print(stderr, "\r\033[K{} [{}{}] {:3.0f}%  {} of {}  {}/s", stage, std::string(filled, '#'),
+               std::string(kWidth - filled, '.'), share * 100.0, amount(done), amount(total), amount(rate));
     std::fflush(stderr);
 }
 

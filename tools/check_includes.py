@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Fails when a source file includes a layer above its own.
 
-The layers, lowest first: base; checkpoint and quant; graph; blocks; models; export. runtime and
-reference stand beside them: they see base (runtime also graph/names.hpp, reference also checkpoint),
-and nothing but apps and tests sees them.
+The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
+runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json and
+graph/names.hpp only. reference knows the checkpoint and no OpenVINO. evaluate compares what export,
+runtime and reference say.
 
     check_includes.py [REPOSITORY]
 """
@@ -12,18 +13,25 @@ import re
 import sys
 from pathlib import Path
 
+CHECKPOINT = {"base", "json", "checkpoint"}
+GRAPH = CHECKPOINT | {"quant", "graph"}
 ALLOWED = {
     "base": {"base"},
-    "checkpoint": {"base", "checkpoint"},
+    "json": {"base", "json"},
     "quant": {"base", "quant"},
-    "graph": {"base", "checkpoint", "quant", "graph"},
-    "blocks": {"base", "checkpoint", "quant", "graph", "blocks"},
-    "models": {"base", "checkpoint", "quant", "graph", "blocks", "models"},
-    "export": {"base", "checkpoint", "quant", "graph", "blocks", "models", "export"},
-    "runtime": {"base", "runtime"},
-    "reference": {"base", "checkpoint", "reference"},
+    "checkpoint": CHECKPOINT | {"quant"},
+    "hub": {"base", "json", "hub"},
+    "graph": GRAPH,
+    "blocks": GRAPH | {"blocks"},
+    "models": GRAPH | {"blocks", "models"},
+    "tokenizer": {"base", "json", "graph", "tokenizer"},
+    "export": GRAPH | {"models", "tokenizer", "export"},
+    "inspect": GRAPH | {"models", "export", "inspect"},
+    "runtime": {"base", "json", "runtime"},
+    "reference": CHECKPOINT | {"quant", "reference"},
+    "evaluate": CHECKPOINT | {"quant", "runtime", "reference", "evaluate"},
 }
-EXCEPTIONS = {("runtime", "graph/names.hpp")}
+EXCEPTIONS = {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 

@@ -17,14 +17,14 @@ struct EvaluationOptions {
     std::size_t window = 256;                   // tokens per window; every window starts with empty states
     std::size_t windows = 0;                    // at most this many; 0: all of the text
     std::string device = "CPU";
-    std::string precision = "f32";              // empty: the device's own choice
+    std::string precision = "f32";  // empty: the device's own choice
 };
 
 struct Evaluation {
     std::filesystem::path model;
-    double perplexity = 0.0;        // exp of the mean negative log likelihood of the next token
-    double kl_divergence = 0.0;     // mean over positions of KL(reference || model), in nats
-    double top1_agreement = 0.0;    // share of positions with the same most likely token
+    double perplexity = 0.0;         // exp of the mean negative log likelihood of the next token
+    double kl_divergence = 0.0;      // mean over positions of KL(reference || model), in nats
+    double top1_agreement = 0.0;     // share of positions with the same most likely token
     std::uint64_t weight_bytes = 0;  // of the language model's files, tokenizer left out
 };
 

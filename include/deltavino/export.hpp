@@ -15,28 +15,28 @@ namespace deltavino {
 // How weights are stored. Names, meanings and defaults are those of optimum-cli; an empty optional or
 // string means that the user did not say.
 struct CompressionOptions {
-    std::string weight_format;              // fp32, fp16, bf16, int8, int4, nf4, mxfp4; empty keeps each tensor's own type
-    bool sym = false;                       // int8, int4: no zero points
-    std::optional<std::int64_t> group_size;  // columns that share a scale, -1: a whole row; 4-bit formats only
-    std::string group_size_fallback;        // error, ignore or adjust; empty is adjust
-    std::optional<double> ratio;            // share of the 4-bit candidates that get 4 bit, the others the backup
-    std::string backup_precision;           // none, int8_sym or int8_asym
-    bool all_layers = false;                // embedding and head in 4 bit too
-    std::vector<std::string> keep;          // PATTERN=TYPE, first match wins; PATTERN is a glob on tensor names
+    std::string weight_format;  // fp32, fp16, bf16, int8, int4, nf4, mxfp4; empty keeps each tensor's own type
+    bool sym = false;           // int8, int4: no zero points
+    std::optional<std::int64_t> group_size;    // columns that share a scale, -1: a whole row; 4-bit formats only
+    std::string group_size_fallback;           // error, ignore or adjust; empty is adjust
+    std::optional<double> ratio;               // share of the 4-bit candidates that get 4 bit, the others the backup
+    std::string backup_precision;              // none, int8_sym or int8_asym
+    bool all_layers = false;                   // embedding and head in 4 bit too
+    std::vector<std::string> keep;             // PATTERN=TYPE, first match wins; PATTERN is a glob on tensor names
     std::string scale_search = "least-error";  // or nncf: the bits that nncf would write
 };
 
 struct ExportOptions {
-    std::filesystem::path model;         // the checkpoint directory
-    std::filesystem::path output;        // the directory to write
-    std::string task = "auto";           // auto, text-generation-with-past or image-text-to-text
+    std::filesystem::path model;   // the checkpoint directory
+    std::filesystem::path output;  // the directory to write
+    std::string task = "auto";     // auto, text-generation-with-past or image-text-to-text
     CompressionOptions compression;
-    std::filesystem::path report;        // JSON file with one entry per tensor; empty: none
-    bool force = false;                  // replace `output` when it exists
-    bool convert_tokenizer = true;       // write the tokenizer and detokenizer models
-    bool assume_tied_head = false;       // use the embedding when config.json says untied and there is no head
-    bool allow_nonfinite = false;        // export weights that hold NaN or infinity
-    unsigned threads = 0;                // 0: one per core
+    std::filesystem::path report;   // JSON file with one entry per tensor; empty: none
+    bool force = false;             // replace `output` when it exists
+    bool convert_tokenizer = true;  // write the tokenizer and detokenizer models
+    bool assume_tied_head = false;  // use the embedding when config.json says untied and there is no head
+    bool allow_nonfinite = false;   // export weights that hold NaN or infinity
+    unsigned threads = 0;           // 0: one per core
 };
 
 struct ExportSummaryRow {

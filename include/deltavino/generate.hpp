@@ -18,8 +18,8 @@ namespace deltavino {
 struct RunnerOptions {
     std::filesystem::path model;  // the exported directory
     std::string device = "CPU";   // as OpenVINO names it
-    std::string precision;        // f32, bf16 or f16; empty: what the device prefers. f32 also keeps the states unquantized
-    bool one_question = false;    // only one question will be asked: nothing is kept for a second, which saves a little
+    std::string precision;  // f32, bf16 or f16; empty: what the device prefers. f32 also keeps the states unquantized
+    bool one_question = false;  // only one question will be asked: nothing is kept for a second, which saves a little
 };
 
 // Used when neither the caller nor generation_config.json gives a limit.
@@ -45,14 +45,14 @@ struct Question {
 enum class FinishReason { EndOfSequence, Length, Cancelled };
 
 struct Answer {
-    std::string text;                       // what was streamed
-    std::vector<std::int64_t> ids;          // generated tokens, with the end-of-sequence token
-    std::string prompt;                     // the text that was fed, one placeholder for a picture
-    std::vector<std::int64_t> prompt_ids;   // the tokens that were fed, one placeholder for each merged patch
-    std::uint64_t context_tokens = 0;       // tokens that the states held before
+    std::string text;                      // what was streamed
+    std::vector<std::int64_t> ids;         // generated tokens, with the end-of-sequence token
+    std::string prompt;                    // the text that was fed, one placeholder for a picture
+    std::vector<std::int64_t> prompt_ids;  // the tokens that were fed, one placeholder for each merged patch
+    std::uint64_t context_tokens = 0;      // tokens that the states held before
     FinishReason finish = FinishReason::EndOfSequence;
-    double first_token_seconds = 0.0;       // from the call to the first token
-    double later_token_seconds = 0.0;       // all the others together
+    double first_token_seconds = 0.0;  // from the call to the first token
+    double later_token_seconds = 0.0;  // all the others together
 };
 
 // Gets text as it is generated: whole UTF-8 characters, never empty.

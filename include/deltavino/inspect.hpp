@@ -7,8 +7,8 @@
 namespace deltavino {
 
 struct Inspection {
-    std::string text;  // for people
-    std::string json;  // the same facts
+    std::string text;      // for people
+    std::string json;      // the same facts
     bool complete = true;  // nothing that a consumer needs is missing
 };
 

@@ -3,15 +3,15 @@
 
 #include "base/error.hpp"
 
-#include <algorithm>
-#include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -34,8 +34,8 @@ void remove_abandoned(const fs::path& parent, const std::string& prefix) {
             continue;
         }
         const std::string pid_text = name.substr(prefix.size());
-        const bool digits = !pid_text.empty() && pid_text.size() < 10 &&
-                            pid_text.find_first_not_of("0123456789") == std::string::npos;
+        const bool digits =
+            !pid_text.empty() && pid_text.size() < 10 && pid_text.find_first_not_of("0123456789") == std::string::npos;
         if (digits && ::kill(std::stoi(pid_text), 0) != 0 && errno == ESRCH) {
             abandoned.push_back(entry.path());
         }
@@ -60,7 +60,7 @@ InputFile::InputFile(const fs::path& path) : path_(path) {
     if (handle_ < 0) {
         fail(ErrorKind::Input, "cannot open '{}': {}", path.string(), reason());
     }
-    struct stat info {};
+    struct stat info{};
     if (::fstat(handle_, &info) != 0 || !S_ISREG(info.st_mode)) {
         ::close(handle_);
         fail(ErrorKind::Input, "cannot read '{}': not a regular file", path.string());
@@ -80,8 +80,7 @@ InputFile::InputFile(InputFile&& other) noexcept
 void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
     std::size_t done = 0;
     while (done < out.size()) {
-        const ssize_t got =
-            ::pread(handle_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+        const ssize_t got = ::pread(handle_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -89,7 +88,8 @@ void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
             fail(ErrorKind::Input, "cannot read '{}' at byte {}: {}", path_.string(), offset + done, reason());
         }
         if (got == 0) {
-            fail(ErrorKind::Input, "cannot read '{}': it ends at byte {}, expected {} more bytes (an incomplete download?)",
+            fail(ErrorKind::Input,
+                 "cannot read '{}': it ends at byte {}, expected {} more bytes (an incomplete download?)",
                  path_.string(), offset + done, out.size() - done);
         }
         done += static_cast<std::size_t>(got);
@@ -120,8 +120,7 @@ void OutputFile::reserve(std::uint64_t bytes) {
     if (status == 0 || status == EOPNOTSUPP || status == EINVAL) {
         return;  // file systems without reservation find out while writing
     }
-    fail(ErrorKind::Output, "cannot write '{}': {} bytes are needed: {}", path_.string(), bytes,
-         std::strerror(status));
+    fail(ErrorKind::Output, "cannot write '{}': {} bytes are needed: {}", path_.string(), bytes, std::strerror(status));
 }
 
 void OutputFile::write(std::uint64_t offset, std::span<const std::byte> data) {
@@ -149,8 +148,8 @@ void OutputFile::close() {
 std::string read_text_file(const fs::path& path, std::uint64_t limit) {
     const InputFile file(path);
     if (file.size() > limit) {
-        fail(ErrorKind::Input, "cannot read '{}': it has {} bytes, expected at most {}", path.string(),
-             file.size(), limit);
+        fail(ErrorKind::Input, "cannot read '{}': it has {} bytes, expected at most {}", path.string(), file.size(),
+             limit);
     }
     std::string text(static_cast<std::size_t>(file.size()), '\0');
     file.read(0, std::as_writable_bytes(std::span(text)));
@@ -169,7 +168,7 @@ std::uint64_t free_disk_bytes(const fs::path& path) {
     while (!fs::exists(existing, ignored) && existing.has_parent_path() && existing != existing.parent_path()) {
         existing = existing.parent_path();
     }
-    struct statvfs info {};
+    struct statvfs info{};
     if (::statvfs(existing.c_str(), &info) != 0) {
         fail(ErrorKind::Output, "cannot ask for the free space at '{}': {}", existing.string(), reason());
     }
@@ -204,9 +203,11 @@ StagedDirectory::StagedDirectory(const fs::path& target, bool replace, const fs:
              target.string());
     }
     if (fs::exists(status) && !fs::is_empty(target_, error)) {
-        for (const auto& [path, what] : {std::pair(source, "the input"), std::pair(fs::current_path(error), "the current folder")}) {
+        for (const auto& [path, what] :
+             {std::pair(source, "the input"), std::pair(fs::current_path(error), "the current folder")}) {
             if (lies_in(path, target_)) {
-                fail(ErrorKind::Output, "cannot replace '{}': {} '{}' lies in it", target.string(), what, path.string());
+                fail(ErrorKind::Output, "cannot replace '{}': {} '{}' lies in it", target.string(), what,
+                     path.string());
             }
         }
     }

@@ -38,8 +38,7 @@ namespace deltavino::half {
         out = 0x7e00u | ((magnitude >> 13) & 0x3ffu);
     } else if (magnitude >= 0x477ff000u) {  // 65520: the first value that rounds to infinity
         out = 0x7c00u;
-    } else if (magnitude <
-               0x38800000u) {  // below 2^-14: let the adder round to a multiple of 2^-24
+    } else if (magnitude < 0x38800000u) {  // below 2^-14: let the adder round to a multiple of 2^-24
         out = bits_of(float_of(magnitude) + 0.5f) - 0x3f000000u;
     } else {
         const std::uint32_t odd = (magnitude >> 13) & 1u;

@@ -1,9 +1,9 @@
 // POSIX side of terminal.hpp.
 #include "base/terminal.hpp"
 
+#include <unistd.h>
 #include <csignal>
 #include <cstdlib>
-#include <unistd.h>
 
 namespace deltavino {
 namespace {

@@ -45,8 +45,8 @@ std::string closest(std::string_view wanted, const std::vector<std::string>& can
     std::string best;
     std::size_t best_distance = std::numeric_limits<std::size_t>::max();
     for (const std::string& candidate : candidates) {
-        const std::size_t length_gap = candidate.size() > wanted.size() ? candidate.size() - wanted.size()
-                                                                        : wanted.size() - candidate.size();
+        const std::size_t length_gap =
+            candidate.size() > wanted.size() ? candidate.size() - wanted.size() : wanted.size() - candidate.size();
         if (length_gap >= best_distance) {
             continue;
         }

@@ -32,23 +32,25 @@ KeyValueState read_key_value(States& states, std::uint64_t index, const checkpoi
 Value causal_mask(const Value& attention_mask, const Value& tokens) {
     const Value keys = gather(shape_of(attention_mask), integer(1), integer(0));
     const Value queries = gather(shape_of(tokens), integer(1), integer(0));
-    const Value key_index = unsqueeze(range(integer(0), keys), integer(0));                       // [1, T]
-    const Value query_index = unsqueeze(range(subtract(keys, queries), keys), integer(1));        // [S, 1]
-    const Value causal = unsqueeze(less_equal(key_index, query_index), ints({0, 1}));             // [1, 1, S, T]
-    const Value real = unsqueeze(convert(attention_mask, ov::element::boolean), ints({1, 2}));   // [B, 1, 1, T]
+    const Value key_index = unsqueeze(range(integer(0), keys), integer(0));                     // [1, T]
+    const Value query_index = unsqueeze(range(subtract(keys, queries), keys), integer(1));      // [S, 1]
+    const Value causal = unsqueeze(less_equal(key_index, query_index), ints({0, 1}));           // [1, 1, S, T]
+    const Value real = unsqueeze(convert(attention_mask, ov::element::boolean), ints({1, 2}));  // [B, 1, 1, T]
     constexpr float kHidden = -65504.0f;  // the least float16: no plugin turns it into infinity
     return select(logical_and(causal, real), scalar(0.0f), scalar(kHidden));
 }
 
-Value gated_attention(const Value& x, const Scope& scope, const checkpoint::TextConfig& config, const Rotary& rotary, const Value& mask,
-                      const KeyValueState& past, States& states) {
+Value gated_attention(const Value& x, const Scope& scope, const checkpoint::TextConfig& config, const Rotary& rotary,
+                      const Value& mask, const KeyValueState& past, States& states) {
     const auto H = static_cast<std::int64_t>(config.num_attention_heads);
     const auto G = static_cast<std::int64_t>(config.num_key_value_heads);
     const auto D = static_cast<std::int64_t>(config.head_dim);
 
-    const std::vector<Value> query_and_gate = split(reshape(scope.linear(x, "q_proj"), {0, 0, H, 2 * D}), -1, {D, D});  // [B, S, H, D] each
+    const std::vector<Value> query_and_gate =
+        split(reshape(scope.linear(x, "q_proj"), {0, 0, H, 2 * D}), -1, {D, D});  // [B, S, H, D] each
     Value q = zero_centred_norm(query_and_gate[0], scope, "q_norm", config.rms_norm_eps, 4);
-    Value k = zero_centred_norm(reshape(scope.linear(x, "k_proj"), {0, 0, G, D}), scope, "k_norm", config.rms_norm_eps, 4);
+    Value k =
+        zero_centred_norm(reshape(scope.linear(x, "k_proj"), {0, 0, G, D}), scope, "k_norm", config.rms_norm_eps, 4);
     Value v = reshape(scope.linear(x, "v_proj"), {0, 0, G, D});
     q = apply_rotary(transpose(q, {0, 2, 1, 3}), rotary);  // [B, H, S, D]
     k = apply_rotary(transpose(k, {0, 2, 1, 3}), rotary);  // [B, G, S, D]
@@ -60,7 +62,9 @@ Value gated_attention(const Value& x, const Scope& scope, const checkpoint::Text
     states.write(past.value, v);
 
     const Value scale = scalar(static_cast<float>(1.0 / std::sqrt(static_cast<double>(D))));
-    const Value attended = std::make_shared<ov::op::v13::ScaledDotProductAttention>(q, repeat_heads(k, H, G, D), repeat_heads(v, H, G, D), mask, scale, false)->output(0);
+    const Value attended = std::make_shared<ov::op::v13::ScaledDotProductAttention>(
+                               q, repeat_heads(k, H, G, D), repeat_heads(v, H, G, D), mask, scale, false)
+                               ->output(0);
     const Value merged = reshape(transpose(attended, {0, 2, 1, 3}), {0, 0, H * D});  // [B, S, H * D]
     const Value gate = reshape(query_and_gate[1], {0, 0, H * D});
     return scope.linear(multiply(merged, sigmoid(gate)), "o_proj");

@@ -27,7 +27,8 @@ KeyValueState read_key_value(graph::States& states, std::uint64_t index, const c
 // tokens [B, S, ...].
 graph::Value causal_mask(const graph::Value& attention_mask, const graph::Value& tokens);
 
-graph::Value gated_attention(const graph::Value& x, const graph::Scope& scope, const checkpoint::TextConfig& config, const Rotary& rotary,
-                             const graph::Value& mask, const KeyValueState& past, graph::States& states);
+graph::Value gated_attention(const graph::Value& x, const graph::Scope& scope, const checkpoint::TextConfig& config,
+                             const Rotary& rotary, const graph::Value& mask, const KeyValueState& past,
+                             graph::States& states);
 
 }  // namespace deltavino::blocks

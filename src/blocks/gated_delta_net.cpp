@@ -31,13 +31,19 @@ Value swap_tokens_and_channels(const Value& x, std::int64_t last) {
 
 // Depthwise causal convolution over the state and the new tokens: x [B, S, C] -> silu(conv) [B, S, C].
 // The state keeps as many columns as the kernel is wide (one more than needed: the matcher wants it).
-Value short_convolution(const Value& x, const Scope& scope, std::int64_t C, std::int64_t width, std::uint64_t index, States& states) {
+Value short_convolution(const Value& x, const Scope& scope, std::int64_t C, std::int64_t width, std::uint64_t index,
+                        States& states) {
     const Value columns = swap_tokens_and_channels(x, C);  // [B, C, S]
-    const State past = states.read(names::kConvState, index, {static_cast<std::uint64_t>(C), static_cast<std::uint64_t>(width)});
+    const State past =
+        states.read(names::kConvState, index, {static_cast<std::uint64_t>(C), static_cast<std::uint64_t>(width)});
     const Value joined = concat({past.past, columns}, -1);  // [B, C, width + S]; the axis must be written as -1
     states.write(past, slice(joined, -width, kEnd, 2));
-    const Value kernel = scope.matrix("conv1d.weight", {static_cast<std::size_t>(C), 1, 1, static_cast<std::size_t>(width)});
-    const Value convolved = std::make_shared<ov::op::v1::GroupConvolution>(joined, kernel, ov::Strides{1}, ov::CoordinateDiff{0}, ov::CoordinateDiff{0}, ov::Strides{1})->output(0);
+    const Value kernel =
+        scope.matrix("conv1d.weight", {static_cast<std::size_t>(C), 1, 1, static_cast<std::size_t>(width)});
+    const Value convolved =
+        std::make_shared<ov::op::v1::GroupConvolution>(joined, kernel, ov::Strides{1}, ov::CoordinateDiff{0},
+                                                       ov::CoordinateDiff{0}, ov::Strides{1})
+            ->output(0);
     const Value length = dimension(columns, 2);
     const Value newest = slice(convolved, multiply(length, ints({-1})), ints({kEnd}), 2);  // [B, C, S]
     // Swish after the way back: in paged mode it is many times faster there.
@@ -78,15 +84,17 @@ struct Body {
 Body rule_body() {
     const auto f32 = ov::element::f32;
     const auto any = ov::Dimension::dynamic();
-    const auto make = [](ov::element::Type type, const ov::PartialShape& shape) { return std::make_shared<ov::op::v0::Parameter>(type, shape); };
+    const auto make = [](ov::element::Type type, const ov::PartialShape& shape) {
+        return std::make_shared<ov::op::v0::Parameter>(type, shape);
+    };
     Body body;
     body.step = make(ov::element::i32, ov::PartialShape{});
-    body.q = make(f32, {any, any, 1, any});        // [B, H, 1, K]
-    body.k = make(f32, {any, any, 1, any});        // [B, H, 1, K]
-    body.v = make(f32, {any, any, 1, any});        // [B, H, 1, V]
-    body.g = make(f32, {any, any, 1});             // [B, H, 1]
-    body.beta = make(f32, {any, any, 1});          // [B, H, 1]
-    body.state = make(f32, {any, any, any, any});  // [B, H, K, V]
+    body.q = make(f32, {any, any, 1, any});          // [B, H, 1, K]
+    body.k = make(f32, {any, any, 1, any});          // [B, H, 1, K]
+    body.v = make(f32, {any, any, 1, any});          // [B, H, 1, V]
+    body.g = make(f32, {any, any, 1});               // [B, H, 1]
+    body.beta = make(f32, {any, any, 1});            // [B, H, 1]
+    body.state = make(f32, {any, any, any, any});    // [B, H, K, V]
     body.outputs = make(f32, {any, any, any, any});  // [B, H, S, V]
 
     const Value last = integer32(-1);
@@ -96,14 +104,18 @@ Body rule_body() {
     const Value k = unsqueeze(squeeze(body.k, time), last);  // [B, H, K, 1]
     const Value v = squeeze(body.v, time);                   // [B, H, V]
     const Value decayed = multiply(body.state, unsqueeze(graph::exp(body.g), last));
-    const Value recalled = reduce_sum(multiply(decayed, k), rows, false);      // [B, H, V]
+    const Value recalled = reduce_sum(multiply(decayed, k), rows, false);       // [B, H, V]
     const Value correction = multiply(subtract(v, recalled), body.beta);        // [B, H, V]
     body.next_state = add(decayed, multiply(k, unsqueeze(correction, rows)));   // [B, H, K, V]
     const Value output = reduce_sum(multiply(body.next_state, q), rows, true);  // [B, H, 1, V]
-    body.next_outputs = std::make_shared<ov::op::v3::ScatterUpdate>(body.outputs, unsqueeze(body.step, integer32(0)), output, time)->output(0);
+    body.next_outputs =
+        std::make_shared<ov::op::v3::ScatterUpdate>(body.outputs, unsqueeze(body.step, integer32(0)), output, time)
+            ->output(0);
     const Value go_on = std::make_shared<ov::op::v0::Constant>(ov::element::boolean, ov::Shape{1}, true)->output(0);
-    body.model = std::make_shared<ov::Model>(ov::OutputVector{go_on, body.next_state, body.next_outputs},
-                                             ov::ParameterVector{body.step, body.q, body.k, body.v, body.g, body.beta, body.state, body.outputs}, "delta_rule_step");
+    body.model = std::make_shared<ov::Model>(
+        ov::OutputVector{go_on, body.next_state, body.next_outputs},
+        ov::ParameterVector{body.step, body.q, body.k, body.v, body.g, body.beta, body.state, body.outputs},
+        "delta_rule_step");
     return body;
 }
 
@@ -150,13 +162,17 @@ Value padding_gate(const Value& attention_mask, const Value& tokens) {
     return convert(unsqueeze(newest, integer(2)), ov::element::f32);
 }
 
-Value gated_delta_net(const Value& x, const Scope& scope, const checkpoint::TextConfig& config, std::uint64_t index, States& states) {
-    const Heads heads{static_cast<std::int64_t>(config.linear_num_key_heads), static_cast<std::int64_t>(config.linear_num_value_heads),
-                      static_cast<std::int64_t>(config.linear_key_head_dim), static_cast<std::int64_t>(config.linear_value_head_dim)};
+Value gated_delta_net(const Value& x, const Scope& scope, const checkpoint::TextConfig& config, std::uint64_t index,
+                      States& states) {
+    const Heads heads{static_cast<std::int64_t>(config.linear_num_key_heads),
+                      static_cast<std::int64_t>(config.linear_num_value_heads),
+                      static_cast<std::int64_t>(config.linear_key_head_dim),
+                      static_cast<std::int64_t>(config.linear_value_head_dim)};
     const std::int64_t keys = heads.H_k * heads.K;
     const std::int64_t values = heads.H_v * heads.V;
 
-    const Value mixed = short_convolution(scope.linear(x, "in_proj_qkv"), scope, 2 * keys + values, static_cast<std::int64_t>(config.linear_conv_kernel_dim), index, states);
+    const Value mixed = short_convolution(scope.linear(x, "in_proj_qkv"), scope, 2 * keys + values,
+                                          static_cast<std::int64_t>(config.linear_conv_kernel_dim), index, states);
     const std::vector<Value> qkv = split(mixed, -1, {keys, keys, values});
     // Repeat before the norm: only in this order are both absorbed by the fused operation.
     Value q = l2_norm(repeat_key_heads(reshape(qkv[0], {0, 0, heads.H_k, heads.K}), heads));  // [B, S, H_v, K]
@@ -169,10 +185,11 @@ Value gated_delta_net(const Value& x, const Scope& scope, const checkpoint::Text
     const Value head_size = convert(gather(shape_of(q), integer(3), integer(0)), ov::element::f32);
     q = divide(q, power(head_size, scalar(0.5f)));
 
-    const Value g = transpose(log_decay(x, scope, heads), {0, 2, 1});                       // [B, H_v, S]
-    const Value beta = transpose(sigmoid(scope.linear(x, "in_proj_b")), {0, 2, 1});         // [B, H_v, S]
-    const State past = states.read(names::kRecurrentState, index,
-                                   {config.linear_num_value_heads, config.linear_key_head_dim, config.linear_value_head_dim});
+    const Value g = transpose(log_decay(x, scope, heads), {0, 2, 1});                // [B, H_v, S]
+    const Value beta = transpose(sigmoid(scope.linear(x, "in_proj_b")), {0, 2, 1});  // [B, H_v, S]
+    const State past =
+        states.read(names::kRecurrentState, index,
+                    {config.linear_num_value_heads, config.linear_key_head_dim, config.linear_value_head_dim});
     const Rule rule = delta_rule(q, k, v, g, beta, past.past);
     states.write(past, rule.state);
 

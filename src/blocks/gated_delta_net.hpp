@@ -25,7 +25,7 @@ namespace deltavino::blocks {
 graph::Value padding_gate(const graph::Value& attention_mask, const graph::Value& tokens);
 
 // `index` counts the linear-attention layers. x must be gated already.
-graph::Value gated_delta_net(const graph::Value& x, const graph::Scope& scope, const checkpoint::TextConfig& config, std::uint64_t index,
-                             graph::States& states);
+graph::Value gated_delta_net(const graph::Value& x, const graph::Scope& scope, const checkpoint::TextConfig& config,
+                             std::uint64_t index, graph::States& states);
 
 }  // namespace deltavino::blocks

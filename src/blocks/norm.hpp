@@ -10,10 +10,12 @@ namespace deltavino::blocks {
 // y = x / sqrt(mean(x^2) + eps) * (1 + w): the zero-centred norm of Qwen3.5 (input, post-attention,
 // final, q and k norms). x [..., C] of the given rank, w [C]. Source: transformers `Qwen3_5RMSNorm`.
 // 1 + w is folded in double and stored as float32.
-graph::Value zero_centred_norm(const graph::Value& x, const graph::Scope& scope, const std::string& module, double eps, std::size_t rank);
+graph::Value zero_centred_norm(const graph::Value& x, const graph::Scope& scope, const std::string& module, double eps,
+                               std::size_t rank);
 
 // y = x / sqrt(mean(x^2) + eps) * w * silu(z): the norm after the gated delta rule, plain w.
 // x, z [N, V], w [V]. Source: transformers `Qwen3_5RMSNormGated`.
-graph::Value gated_norm(const graph::Value& x, const graph::Value& z, const graph::Scope& scope, const std::string& module, double eps);
+graph::Value gated_norm(const graph::Value& x, const graph::Value& z, const graph::Scope& scope,
+                        const std::string& module, double eps);
 
 }  // namespace deltavino::blocks

@@ -11,7 +11,8 @@ namespace {
 // frequencies [B or 1, S, R/2]
 Rotary rotary_of(const Value& frequencies, std::uint64_t rotary_dims) {
     const Value angles = concat({frequencies, frequencies}, -1);  // [B, S, R]
-    return {unsqueeze(graph::cos(angles), integer(1)), unsqueeze(graph::sin(angles), integer(1)), static_cast<std::int64_t>(rotary_dims)};
+    return {unsqueeze(graph::cos(angles), integer(1)), unsqueeze(graph::sin(angles), integer(1)),
+            static_cast<std::int64_t>(rotary_dims)};
 }
 
 }  // namespace
@@ -29,10 +30,10 @@ Rotary sequential_rotary(const Value& past_tokens, const Value& input_ids, const
     const Value past_length = gather(shape_of(past_tokens), integer(2), integer(0));
     // The length must be gathered as [1] and squeezed: a scalar gather is not replaced in paged mode.
     const Value length = squeeze(dimension(input_ids, 1), integer(0));
-    const Value positions = range(past_length, add(past_length, length));                                    // [S]
-    const Value row = convert(unsqueeze(unsqueeze(positions, integer(0)), integer(1)), ov::element::f32);   // [1, 1, S]
+    const Value positions = range(past_length, add(past_length, length));                                  // [S]
+    const Value row = convert(unsqueeze(unsqueeze(positions, integer(0)), integer(1)), ov::element::f32);  // [1, 1, S]
     const std::vector<float> inverse = inverse_frequencies(config);
-    const Value products = matmul(floats(inverse, {1, inverse.size(), 1}), row, false, false);               // [1, R/2, S]
+    const Value products = matmul(floats(inverse, {1, inverse.size(), 1}), row, false, false);  // [1, R/2, S]
     return rotary_of(transpose(products, {0, 2, 1}), config.rotary_dims);
 }
 
@@ -48,8 +49,9 @@ Rotary multimodal_rotary(const Value& position_ids, const checkpoint::RopeConfig
         selector[(axis + 1) * inverse.size() + j] = inverse[j];
     }
     // Reorder while the positions are integers: a float16 plugin would round large ones.
-    const Value per_token = convert(transpose(position_ids, {1, 2, 0}), ov::element::f32);                  // [B, S, 4]
-    const Value frequencies = matmul(per_token, floats(selector, {1, kRows, inverse.size()}), false, false);  // [B, S, R/2]
+    const Value per_token = convert(transpose(position_ids, {1, 2, 0}), ov::element::f32);  // [B, S, 4]
+    const Value frequencies =
+        matmul(per_token, floats(selector, {1, kRows, inverse.size()}), false, false);  // [B, S, R/2]
     return rotary_of(frequencies, config.rotary_dims);
 }
 
@@ -59,7 +61,8 @@ Value apply_rotary(const Value& x, const Rotary& rotary) {
     const Value second = slice(a, rotary.dims / 2, kEnd, 3);
     const Value rotated = concat({multiply(second, scalar(-1.0f)), first}, -1);
     const Value y = add(multiply(a, rotary.cos), multiply(rotated, rotary.sin));
-    const bool whole_head = x.get_partial_shape()[3].is_static() && x.get_partial_shape()[3].get_length() == rotary.dims;
+    const bool whole_head =
+        x.get_partial_shape()[3].is_static() && x.get_partial_shape()[3].get_length() == rotary.dims;
     return whole_head ? y : concat({y, slice(x, rotary.dims, kEnd, 3)}, -1);
 }
 

@@ -28,7 +28,8 @@ std::vector<float> inverse_frequencies(const checkpoint::RopeConfig& config);
 // positions that the paged transformation, optimum-intel and the NPU plugin replace by their own:
 // Range -> Unsqueeze -> Unsqueeze -> Convert -> MatMul -> Transpose -> Concat -> Cos and Sin. Left
 // padding shifts all positions of a row alike, which rotary attention does not see.
-Rotary sequential_rotary(const graph::Value& past_tokens, const graph::Value& input_ids, const checkpoint::RopeConfig& config);
+Rotary sequential_rotary(const graph::Value& past_tokens, const graph::Value& input_ids,
+                         const checkpoint::RopeConfig& config);
 
 // Multimodal positions (interleaved M-RoPE): position_ids i64 [4, B, S] with rows text, temporal,
 // height, width; frequency j takes height when j % 3 == 1 and j < 3 * section[1], width when

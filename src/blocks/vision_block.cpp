@@ -28,18 +28,23 @@ Value rotate(const Value& x, std::int64_t D, const VisionRotary& rotary) {
 Value attention(const Value& x, const Scope& scope, std::int64_t H, const VisionRotary& rotary, const Value& mask) {
     const std::int64_t D = x.get_partial_shape()[1].get_length() / H;
     const std::vector<Value> qkv = split(reshape(biased_linear(x, scope, "qkv"), {-1, 3, H, D}), 1, {1, 1, 1});
-    const auto heads_first = [](const Value& v) { return transpose(v, {1, 0, 2}); };  // [N, H, D] -> [H, N, D]
+    const auto heads_first = [](const Value& v) {
+        return transpose(v, {1, 0, 2});
+    };  // [N, H, D] -> [H, N, D]
     const Value q = heads_first(rotate(reshape(qkv[0], {-1, H, D}), D, rotary));
     const Value k = heads_first(rotate(reshape(qkv[1], {-1, H, D}), D, rotary));
     const Value v = heads_first(reshape(qkv[2], {-1, H, D}));
     // Rank 3, four inputs, and the mask parameter itself: only so the GPU plugin may replace the mask by
     // the lengths of the pictures. Without a fifth input the scale is 1 / sqrt(D).
-    const Value attended = std::make_shared<ov::op::v13::ScaledDotProductAttention>(q, k, v, mask, false)->output(0);  // [H, N, D]
+    const Value attended =
+        std::make_shared<ov::op::v13::ScaledDotProductAttention>(q, k, v, mask, false)->output(0);  // [H, N, D]
     return biased_linear(reshape(transpose(attended, {1, 0, 2}), {-1, H * D}), scope, "proj");
 }
 
 Value feed_forward(const Value& x, const Scope& scope) {
-    const Value inner = std::make_shared<ov::op::v7::Gelu>(biased_linear(x, scope, "linear_fc1"), ov::op::GeluApproximationMode::TANH)->output(0);
+    const Value inner =
+        std::make_shared<ov::op::v7::Gelu>(biased_linear(x, scope, "linear_fc1"), ov::op::GeluApproximationMode::TANH)
+            ->output(0);
     return biased_linear(inner, scope, "linear_fc2");
 }
 
@@ -59,7 +64,8 @@ Value biased_linear(const Value& x, const Scope& scope, const std::string& modul
 }
 
 Value layer_norm(const Value& x, const Scope& scope, const std::string& module) {
-    const Value normed = std::make_shared<ov::op::v6::MVN>(x, ints({-1}), true, kEps, ov::op::MVNEpsMode::INSIDE_SQRT)->output(0);
+    const Value normed =
+        std::make_shared<ov::op::v6::MVN>(x, ints({-1}), true, kEps, ov::op::MVNEpsMode::INSIDE_SQRT)->output(0);
     const Value scaled = multiply(normed, row_vector(scope, module + ".weight"));
     return named(add(scaled, row_vector(scope, module + ".bias")), scope.path(module + ".weight"));
 }
@@ -68,7 +74,8 @@ Value gelu(const Value& x) {
     return std::make_shared<ov::op::v7::Gelu>(x, ov::op::GeluApproximationMode::ERF)->output(0);
 }
 
-Value vision_block(const Value& x, const Scope& scope, std::int64_t heads, const VisionRotary& rotary, const Value& mask) {
+Value vision_block(const Value& x, const Scope& scope, std::int64_t heads, const VisionRotary& rotary,
+                   const Value& mask) {
     const Value attended = add(x, attention(layer_norm(x, scope, "norm1"), scope / "attn", heads, rotary, mask));
     return add(attended, feed_forward(layer_norm(attended, scope, "norm2"), scope / "mlp"));
 }

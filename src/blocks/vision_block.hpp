@@ -37,6 +37,7 @@ graph::Value layer_norm(const graph::Value& x, const graph::Scope& scope, const 
 graph::Value gelu(const graph::Value& x);
 
 // mask [1, N, N], additive.
-graph::Value vision_block(const graph::Value& x, const graph::Scope& scope, std::int64_t heads, const VisionRotary& rotary, const graph::Value& mask);
+graph::Value vision_block(const graph::Value& x, const graph::Scope& scope, std::int64_t heads,
+                          const VisionRotary& rotary, const graph::Value& mask);
 
 }  // namespace deltavino::blocks

@@ -2,7 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/half.hpp"
-#include "checkpoint/json.hpp"
+#include "json/document.hpp"
 
 #include <algorithm>
 #include <array>
@@ -132,7 +132,8 @@ void Checkpoint::open_shards(const std::vector<std::string>& names) {
             for (const auto& [tensor, file] : weight_map_) {
                 tensors += file == name ? 1 : 0;
             }
-            problems.add(fmt::format("'{}' is missing, it should hold {} tensors (an incomplete download?)", name, tensors));
+            problems.add(
+                fmt::format("'{}' is missing, it should hold {} tensors (an incomplete download?)", name, tensors));
             continue;
         }
         try {
@@ -142,8 +143,9 @@ void Checkpoint::open_shards(const std::vector<std::string>& names) {
             problems.add(e.what());
         }
     }
-    problems.throw_if_any(ErrorKind::Input, fmt::format("cannot read checkpoint '{}' ({} of {} files usable)",
-                                                        directory_.string(), names.size() - problems.size(), names.size()));
+    problems.throw_if_any(ErrorKind::Input,
+                          fmt::format("cannot read checkpoint '{}' ({} of {} files usable)", directory_.string(),
+                                      names.size() - problems.size(), names.size()));
 }
 
 void Checkpoint::add_tensors(const InputFile& file) {

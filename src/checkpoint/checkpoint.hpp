@@ -18,7 +18,7 @@
 namespace deltavino::checkpoint {
 
 struct Tensor {
-    TensorInfo info;                // info.name is the name as stored
+    TensorInfo info;                  // info.name is the name as stored
     const InputFile* file = nullptr;  // owned by the Checkpoint
 };
 

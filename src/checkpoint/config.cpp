@@ -2,7 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "checkpoint/json.hpp"
+#include "json/reader.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -10,84 +10,15 @@
 namespace deltavino::checkpoint {
 namespace {
 
-// Sizes above this are refused: products of a few of them must fit 64 bits.
-constexpr std::uint64_t kMaxSize = 1ull << 24;
-
-// Reads keys of one JSON object and gathers what is wrong with them.
-class Reader {
-public:
-    Reader(const Json& object, std::string pointer, Problems& problems)
-        : object_(object), pointer_(std::move(pointer)), problems_(problems) {}
-
-    const Json* find(const char* key) const {
-        const auto found = object_.find(key);
-        return found == object_.end() || found->is_null() ? nullptr : &*found;
-    }
-
-    std::uint64_t size(const char* key, std::optional<std::uint64_t> missing = std::nullopt,
-                       std::uint64_t least = 1) const {
-        const Json* value = find(key);
-        if (value == nullptr) {
-            if (!missing) {
-                problems_.add(fmt::format("{}/{} is missing", pointer_, key));
-            }
-            return missing.value_or(least);
-        }
-        if (!value->is_number_unsigned() || value->get<std::uint64_t>() < least ||
-            value->get<std::uint64_t>() > kMaxSize) {
-            problems_.add(fmt::format("{}/{} is {}, expected a whole number from {} to {}", pointer_, key,
-                                      value->dump(), least, kMaxSize));
-            return least;
-        }
-        return value->get<std::uint64_t>();
-    }
-
-    double number(const char* key, double missing) const {
-        const Json* value = find(key);
-        if (value == nullptr) {
-            return missing;
-        }
-        if (!value->is_number() || !std::isfinite(value->get<double>()) || value->get<double>() <= 0.0) {
-            problems_.add(fmt::format("{}/{} is {}, expected a positive number", pointer_, key, value->dump()));
-            return missing;
-        }
-        return value->get<double>();
-    }
-
-    bool flag(const char* key, bool missing) const {
-        const Json* value = find(key);
-        if (value != nullptr && !value->is_boolean()) {
-            problems_.add(fmt::format("{}/{} is {}, expected true or false", pointer_, key, value->dump()));
-            return missing;
-        }
-        return value == nullptr ? missing : value->get<bool>();
-    }
-
-    std::string text(const char* key, const std::string& missing) const {
-        const Json* value = find(key);
-        if (value != nullptr && !value->is_string()) {
-            problems_.add(fmt::format("{}/{} is {}, expected a string", pointer_, key, value->dump()));
-            return missing;
-        }
-        return value == nullptr ? missing : value->get<std::string>();
-    }
-
-    const std::string& pointer() const { return pointer_; }
-    Problems& problems() const { return problems_; }
-
-private:
-    const Json& object_;
-    std::string pointer_;
-    Problems& problems_;
-};
-
-void read_layer_types(const Reader& reader, TextConfig& text, std::vector<std::string>& notes) {
+void read_layer_types(const JsonReader& reader, TextConfig& text, std::vector<std::string>& notes) {
     const Json* types = reader.find("layer_types");
     const std::string pointer = reader.pointer() + "/layer_types";
     if (types == nullptr) {
         const std::uint64_t interval = reader.size("full_attention_interval", 4);
         if (reader.find("full_attention_interval") == nullptr) {
-            notes.push_back("config.json has neither layer_types nor full_attention_interval: every 4th layer is taken as full attention");
+            notes.push_back(
+                "config.json has neither layer_types nor full_attention_interval: every 4th layer is taken as full "
+                "attention");
         }
         for (std::uint64_t i = 0; i < text.num_hidden_layers; ++i) {
             text.layer_types.push_back((i + 1) % interval == 0 ? LayerKind::FullAttention : LayerKind::LinearAttention);
@@ -106,14 +37,14 @@ void read_layer_types(const Reader& reader, TextConfig& text, std::vector<std::s
         } else if (type == "full_attention") {
             text.layer_types.push_back(LayerKind::FullAttention);
         } else {
-            reader.problems().add(fmt::format("{}/{} is {}, expected \"linear_attention\" or \"full_attention\"", pointer, i,
-                                              type.dump()));
+            reader.problems().add(fmt::format("{}/{} is {}, expected \"linear_attention\" or \"full_attention\"",
+                                              pointer, i, type.dump()));
         }
     }
 }
 
 // transformers 5 writes rope_parameters, 4.x wrote rope_theta and rope_scaling at the top; both may stand.
-void read_rope(const Reader& reader, TextConfig& text, std::vector<std::string>& notes) {
+void read_rope(const JsonReader& reader, TextConfig& text, std::vector<std::string>& notes) {
     const Json empty = Json::object();
     const char* key = reader.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
     const Json* nested = reader.find(key);
@@ -121,11 +52,13 @@ void read_rope(const Reader& reader, TextConfig& text, std::vector<std::string>&
         reader.problems().add(fmt::format("{}/{} is {}, expected an object", reader.pointer(), key, nested->dump()));
         nested = nullptr;
     }
-    const Reader rope(nested != nullptr ? *nested : empty, reader.pointer() + "/" + key, reader.problems());
+    const JsonReader rope(nested != nullptr ? *nested : empty, reader.pointer() + "/" + key, reader.problems());
 
     const std::string type = rope.text("rope_type", rope.text("type", "default"));
     if (type != "default" && type != "mrope") {
-        fail(ErrorKind::Unsupported, "cannot export this model: {}/rope_type is '{}', expected 'default' (scaled rotary positions are not handled yet)",
+        fail(ErrorKind::Unsupported,
+             "cannot export this model: {}/rope_type is '{}', expected 'default' (scaled rotary positions are not "
+             "handled yet)",
              rope.pointer(), type);
     }
     constexpr double kFamilyTheta = 10'000'000.0;
@@ -139,8 +72,9 @@ void read_rope(const Reader& reader, TextConfig& text, std::vector<std::string>&
     const double factor = rope.number("partial_rotary_factor", reader.number("partial_rotary_factor", 0.25));
     const double rotary_dims = static_cast<double>(text.head_dim) * factor;
     if (factor > 1.0 || rotary_dims < 2.0 || std::fmod(std::floor(rotary_dims), 2.0) != 0.0) {
-        reader.problems().add(fmt::format("{}/partial_rotary_factor is {}: of head_dim {} an even number of at least 2 dims must be rotated",
-                                          reader.pointer(), factor, text.head_dim));
+        reader.problems().add(fmt::format(
+            "{}/partial_rotary_factor is {}: of head_dim {} an even number of at least 2 dims must be rotated",
+            reader.pointer(), factor, text.head_dim));
         return;
     }
     text.rope.rotary_dims = static_cast<std::uint64_t>(rotary_dims);
@@ -149,37 +83,43 @@ void read_rope(const Reader& reader, TextConfig& text, std::vector<std::string>&
         std::uint64_t sum = 0;
         bool right = section->is_array() && section->size() == 3;
         for (const Json& part : right ? *section : empty) {
-            right = right && part.is_number_unsigned() && part.get<std::uint64_t>() <= kMaxSize;
+            right = right && part.is_number_unsigned() && part.get<std::uint64_t>() <= JsonReader::kMaxSize;
             text.rope.mrope_section.push_back(right ? part.get<std::uint64_t>() : 0);
             sum += text.rope.mrope_section.back();
         }
         if (!right || sum != text.rope.rotary_dims / 2) {
-            reader.problems().add(fmt::format("{}/mrope_section is {}, expected three counts that add up to {}", rope.pointer(),
-                                              section->dump(), text.rope.rotary_dims / 2));
+            reader.problems().add(fmt::format("{}/mrope_section is {}, expected three counts that add up to {}",
+                                              rope.pointer(), section->dump(), text.rope.rotary_dims / 2));
         }
     }
 }
 
-void check_multiple(const Reader& reader, const char* a_key, std::uint64_t a, const char* b_key, std::uint64_t b) {
+void check_multiple(const JsonReader& reader, const char* a_key, std::uint64_t a, const char* b_key, std::uint64_t b) {
     if (b == 0 || a % b != 0) {
-        reader.problems().add(fmt::format("{}/{} is {}, expected a multiple of {} = {}", reader.pointer(), a_key, a, b_key, b));
+        reader.problems().add(
+            fmt::format("{}/{} is {}, expected a multiple of {} = {}", reader.pointer(), a_key, a, b_key, b));
     }
 }
 
-void check_handled(const Reader& reader) {
+void check_handled(const JsonReader& reader) {
     const std::string activation = reader.text("hidden_act", "silu");
     if (activation != "silu" && activation != "swish") {
-        fail(ErrorKind::Unsupported, "cannot export this model: {}/hidden_act is '{}', expected 'silu'", reader.pointer(), activation);
+        fail(ErrorKind::Unsupported, "cannot export this model: {}/hidden_act is '{}', expected 'silu'",
+             reader.pointer(), activation);
     }
     if (reader.flag("attention_bias", false)) {
-        fail(ErrorKind::Unsupported, "cannot export this model: {}/attention_bias is true, biases in attention are not handled", reader.pointer());
+        fail(ErrorKind::Unsupported,
+             "cannot export this model: {}/attention_bias is true, biases in attention are not handled",
+             reader.pointer());
     }
     if (reader.find("attn_output_gate") != nullptr && !reader.flag("attn_output_gate", true)) {
-        fail(ErrorKind::Unsupported, "cannot export this model: {}/attn_output_gate is false, only gated attention is handled", reader.pointer());
+        fail(ErrorKind::Unsupported,
+             "cannot export this model: {}/attn_output_gate is false, only gated attention is handled",
+             reader.pointer());
     }
 }
 
-MoeConfig read_moe(const Reader& reader, const std::string& model_type) {
+MoeConfig read_moe(const JsonReader& reader, const std::string& model_type) {
     MoeConfig moe;
     moe.num_experts = reader.size("num_experts");
     moe.num_experts_per_tok = reader.size("num_experts_per_tok");
@@ -188,13 +128,13 @@ MoeConfig read_moe(const Reader& reader, const std::string& model_type) {
     // Qwen3.5 always normalises; Qwen3-Next has a switch.
     moe.norm_topk_prob = model_type != "qwen3_next" || reader.flag("norm_topk_prob", true);
     if (moe.num_experts_per_tok > moe.num_experts) {
-        reader.problems().add(fmt::format("{}/num_experts_per_tok is {}, expected at most num_experts = {}", reader.pointer(),
-                                          moe.num_experts_per_tok, moe.num_experts));
+        reader.problems().add(fmt::format("{}/num_experts_per_tok is {}, expected at most num_experts = {}",
+                                          reader.pointer(), moe.num_experts_per_tok, moe.num_experts));
     }
     return moe;
 }
 
-TextConfig read_text(const Reader& reader, std::string model_type, std::vector<std::string>& notes) {
+TextConfig read_text(const JsonReader& reader, std::string model_type, std::vector<std::string>& notes) {
     check_handled(reader);
     TextConfig text;
     text.model_type = std::move(model_type);
@@ -212,14 +152,18 @@ TextConfig read_text(const Reader& reader, std::string model_type, std::vector<s
     text.max_position_embeddings = reader.size("max_position_embeddings", 32768);
     text.mtp_num_hidden_layers = reader.size("mtp_num_hidden_layers", 0, 0);
     text.rms_norm_eps = reader.number("rms_norm_eps", 1e-6);
-    check_multiple(reader, "linear_num_value_heads", text.linear_num_value_heads, "linear_num_key_heads", text.linear_num_key_heads);
-    check_multiple(reader, "num_attention_heads", text.num_attention_heads, "num_key_value_heads", text.num_key_value_heads);
+    check_multiple(reader, "linear_num_value_heads", text.linear_num_value_heads, "linear_num_key_heads",
+                   text.linear_num_key_heads);
+    check_multiple(reader, "num_attention_heads", text.num_attention_heads, "num_key_value_heads",
+                   text.num_key_value_heads);
     if (text.model_type == "qwen3_5_text") {
         text.intermediate_size = reader.size("intermediate_size");
     } else {
         text.moe = read_moe(reader, text.model_type);
         if (const Json* dense = reader.find("mlp_only_layers"); dense != nullptr && !dense->empty()) {
-            fail(ErrorKind::Unsupported, "cannot export this model: {}/mlp_only_layers is {}, dense layers among mixture-of-experts layers are not handled",
+            fail(ErrorKind::Unsupported,
+                 "cannot export this model: {}/mlp_only_layers is {}, dense layers among mixture-of-experts layers are "
+                 "not handled",
                  reader.pointer(), dense->dump());
         }
         if (reader.size("decoder_sparse_step", 1) != 1) {
@@ -231,10 +175,11 @@ TextConfig read_text(const Reader& reader, std::string model_type, std::vector<s
     return text;
 }
 
-VisionConfig read_vision(const Reader& reader) {
+VisionConfig read_vision(const JsonReader& reader) {
     const std::string activation = reader.text("hidden_act", "gelu_pytorch_tanh");
     if (activation != "gelu_pytorch_tanh") {
-        fail(ErrorKind::Unsupported, "cannot export this model: {}/hidden_act is '{}', expected 'gelu_pytorch_tanh'", reader.pointer(), activation);
+        fail(ErrorKind::Unsupported, "cannot export this model: {}/hidden_act is '{}', expected 'gelu_pytorch_tanh'",
+             reader.pointer(), activation);
     }
     VisionConfig vision;
     vision.depth = reader.size("depth");
@@ -248,12 +193,15 @@ VisionConfig read_vision(const Reader& reader) {
     vision.out_hidden_size = reader.size("out_hidden_size");
     vision.num_position_embeddings = reader.size("num_position_embeddings");
     check_multiple(reader, "hidden_size", vision.hidden_size, "4 * num_heads", 4 * vision.num_heads);
-    const auto side = static_cast<std::uint64_t>(std::llround(std::sqrt(static_cast<double>(vision.num_position_embeddings))));
+    const auto side =
+        static_cast<std::uint64_t>(std::llround(std::sqrt(static_cast<double>(vision.num_position_embeddings))));
     if (side * side != vision.num_position_embeddings) {
-        reader.problems().add(fmt::format("{}/num_position_embeddings is {}, expected a square", reader.pointer(), vision.num_position_embeddings));
+        reader.problems().add(fmt::format("{}/num_position_embeddings is {}, expected a square", reader.pointer(),
+                                          vision.num_position_embeddings));
     }
     if (const Json* deepstack = reader.find("deepstack_visual_indexes"); deepstack != nullptr && !deepstack->empty()) {
-        fail(ErrorKind::Unsupported, "cannot export this model: {}/deepstack_visual_indexes is {}, expected none", reader.pointer(), deepstack->dump());
+        fail(ErrorKind::Unsupported, "cannot export this model: {}/deepstack_visual_indexes is {}, expected none",
+             reader.pointer(), deepstack->dump());
     }
     return vision;
 }
@@ -264,8 +212,8 @@ std::string text_model_type(const std::string& model_type) {
     static const std::vector<std::pair<std::string, std::string>> kTypes{
         {"qwen3_5", "qwen3_5_text"},         {"qwen3_5_text", "qwen3_5_text"},
         {"qwen3_5_moe", "qwen3_5_moe_text"}, {"qwen3_5_moe_text", "qwen3_5_moe_text"},
-        {"qwen3_next", "qwen3_next"},
-        {"qwen3_8", "qwen3_5_text"},         {"qwen3_8_text", "qwen3_5_text"},
+        {"qwen3_next", "qwen3_next"},        {"qwen3_8", "qwen3_5_text"},
+        {"qwen3_8_text", "qwen3_5_text"},
     };
     for (const auto& [known, text] : kTypes) {
         if (known == model_type) {
@@ -282,7 +230,8 @@ std::uint64_t TextConfig::count(LayerKind kind) const {
 }
 
 const std::vector<std::string>& known_model_types() {
-    static const std::vector<std::string> kTypes{"qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_next"};
+    static const std::vector<std::string> kTypes{"qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text",
+                                                 "qwen3_next"};
     return kTypes;
 }
 
@@ -293,22 +242,22 @@ ModelConfig read_config(std::string_view config_json, const std::string& path) {
     }
     Problems problems;
     ModelConfig config;
-    const Reader top(json, "", problems);
+    const JsonReader top(json, "", problems);
     config.model_type = top.text("model_type", "");
     const Json* nested = top.find("text_config");
     if (nested != nullptr && !nested->is_object()) {
         problems.add(fmt::format("/text_config is {}, expected an object", nested->dump()));
         nested = nullptr;
     }
-    const Reader text = nested != nullptr ? Reader(*nested, "/text_config", problems) : top;
+    const JsonReader text = nested != nullptr ? JsonReader(*nested, "/text_config", problems) : top;
     std::string type = text_model_type(text.text("model_type", config.model_type));
     if (type.empty()) {
         type = text_model_type(config.model_type);
     }
     if (type.empty()) {
         const std::string hint = closest(config.model_type, known_model_types());
-        fail(ErrorKind::Unsupported, "cannot export this model: model_type in '{}' is '{}', expected one of: {}{}", path,
-             config.model_type, fmt::join(known_model_types(), ", "),
+        fail(ErrorKind::Unsupported, "cannot export this model: model_type in '{}' is '{}', expected one of: {}{}",
+             path, config.model_type, fmt::join(known_model_types(), ", "),
              hint.empty() ? std::string() : fmt::format(" (did you mean '{}'?)", hint));
     }
     config.text = read_text(text, type, config.notes);
@@ -319,10 +268,11 @@ ModelConfig read_config(std::string_view config_json, const std::string& path) {
         config.text.tie_word_embeddings = top.flag("tie_word_embeddings", false);
     }
     if (const Json* vision = top.find("vision_config"); vision != nullptr && vision->is_object() && nested != nullptr) {
-        config.vision = read_vision(Reader(*vision, "/vision_config", problems));
+        config.vision = read_vision(JsonReader(*vision, "/vision_config", problems));
         if (config.vision->out_hidden_size != config.text.hidden_size) {
-            problems.add(fmt::format("/vision_config/out_hidden_size is {}, expected the hidden_size {} of the text model", config.vision->out_hidden_size,
-                                     config.text.hidden_size));
+            problems.add(
+                fmt::format("/vision_config/out_hidden_size is {}, expected the hidden_size {} of the text model",
+                            config.vision->out_hidden_size, config.text.hidden_size));
         }
     }
     problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use '{}'", path));

@@ -19,7 +19,7 @@ enum class LayerKind { LinearAttention, FullAttention };
 
 struct RopeConfig {
     double rope_theta = 0.0;
-    std::uint64_t rotary_dims = 0;  // head_dim * partial_rotary_factor: even, the rest is not rotated
+    std::uint64_t rotary_dims = 0;             // head_dim * partial_rotary_factor: even, the rest is not rotated
     std::vector<std::uint64_t> mrope_section;  // temporal, height, width: counts of frequencies; may be empty
     bool mrope_interleaved = true;
 };

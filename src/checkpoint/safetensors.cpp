@@ -2,7 +2,7 @@
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
-#include "checkpoint/json.hpp"
+#include "json/document.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,13 +18,12 @@ struct DTypeRow {
 };
 
 constexpr std::array kDTypes{
-    DTypeRow{DType::Bool, "BOOL", 8},      DTypeRow{DType::U8, "U8", 8},     DTypeRow{DType::I8, "I8", 8},
-    DTypeRow{DType::U16, "U16", 16},       DTypeRow{DType::I16, "I16", 16},  DTypeRow{DType::U32, "U32", 32},
-    DTypeRow{DType::I32, "I32", 32},       DTypeRow{DType::U64, "U64", 64},  DTypeRow{DType::I64, "I64", 64},
-    DTypeRow{DType::F16, "F16", 16},       DTypeRow{DType::BF16, "BF16", 16}, DTypeRow{DType::F32, "F32", 32},
-    DTypeRow{DType::F64, "F64", 64},       DTypeRow{DType::F8E4M3, "F8_E4M3", 8},
-    DTypeRow{DType::F8E5M2, "F8_E5M2", 8}, DTypeRow{DType::F8E8M0, "F8_E8M0", 8},
-    DTypeRow{DType::F4, "F4", 4},
+    DTypeRow{DType::Bool, "BOOL", 8},      DTypeRow{DType::U8, "U8", 8},          DTypeRow{DType::I8, "I8", 8},
+    DTypeRow{DType::U16, "U16", 16},       DTypeRow{DType::I16, "I16", 16},       DTypeRow{DType::U32, "U32", 32},
+    DTypeRow{DType::I32, "I32", 32},       DTypeRow{DType::U64, "U64", 64},       DTypeRow{DType::I64, "I64", 64},
+    DTypeRow{DType::F16, "F16", 16},       DTypeRow{DType::BF16, "BF16", 16},     DTypeRow{DType::F32, "F32", 32},
+    DTypeRow{DType::F64, "F64", 64},       DTypeRow{DType::F8E4M3, "F8_E4M3", 8}, DTypeRow{DType::F8E5M2, "F8_E5M2", 8},
+    DTypeRow{DType::F8E8M0, "F8_E8M0", 8}, DTypeRow{DType::F4, "F4", 4},
 };
 
 const DTypeRow& row_of(DType dtype) {
@@ -99,8 +98,9 @@ void check_coverage(const std::vector<TensorInfo>& tensors, std::uint64_t data_b
         position += tensor.bytes;  // end offsets were checked not to wrap
     }
     if (position != data_bytes) {
-        fail(ErrorKind::Input, "cannot read '{}': its tensors need {} bytes of data, found {} (an incomplete download?)",
-             file, position, data_bytes);
+        fail(ErrorKind::Input,
+             "cannot read '{}': its tensors need {} bytes of data, found {} (an incomplete download?)", file, position,
+             data_bytes);
     }
 }
 

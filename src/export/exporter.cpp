@@ -8,17 +8,17 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
-#include "export/ir_writer.hpp"
-#include "export/processor_files.hpp"
+#include "export/directory/processor_files.hpp"
+#include "export/directory/side_files.hpp"
 #include "export/recipe.hpp"
-#include "export/side_files.hpp"
-#include "export/tokenizer_ir.hpp"
 #include "export/weight_stream.hpp"
+#include "graph/ir_writer.hpp"
 #include "graph/names.hpp"
 #include "graph/weights.hpp"
 #include "models/plan.hpp"
 #include "models/qwen3_5_text.hpp"
 #include "models/qwen3_5_vision.hpp"
+#include "tokenizer/ir.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -40,25 +40,25 @@ using graph::Weights;
 struct Artifact {
     std::string name;  // without extension
     std::shared_ptr<ov::Model> model;
-    RuntimeInfo runtime_info;
+    graph::RuntimeInfo runtime_info;
     std::unique_ptr<Weights> weights;  // null: every constant is in memory
-    IrLayout layout;
+    graph::IrLayout layout;
 };
 
 // What every model says about its origin.
-RuntimeInfo common_runtime_info(const Recipe& recipe) {
+graph::RuntimeInfo common_runtime_info(const Recipe& recipe) {
     return {
         {"deltavino/version", version()},
         {"deltavino/weight_format", recipe.format_name()},
     };
 }
 
-RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_outputs, const Recipe& recipe) {
+graph::RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_outputs, const Recipe& recipe) {
     nlohmann::ordered_json layers = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < layer_outputs.size(); ++i) {
         layers[std::to_string(i)] = {{"producer", layer_outputs[i]}, {"output_index", 0}};
     }
-    RuntimeInfo info = common_runtime_info(recipe);
+    graph::RuntimeInfo info = common_runtime_info(recipe);
     // Without the factor, float16 plugins can overflow.
     info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
     if (!recipe.compresses()) {
@@ -72,7 +72,8 @@ RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_outputs,
 // Builds the models of a task, each with weights of its own: a tensor that two models need is in both files.
 class ArtifactMaker {
 public:
-    ArtifactMaker(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) : checkpoint_(checkpoint), plan_(plan), recipe_(recipe) {}
+    ArtifactMaker(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe)
+        : checkpoint_(checkpoint), plan_(plan), recipe_(recipe) {}
 
     std::vector<Artifact> make() {
         if (plan_.task == models::Task::TextGeneration) {
@@ -81,10 +82,14 @@ public:
         }
         const checkpoint::VisionConfig& vision = *plan_.config.vision;
         add_decoder(graph::names::kLanguageModel, models::build_language_model);
-        add(ModelPart::Other, graph::names::kTextEmbeddings, [](Weights& weights) { return models::build_text_embeddings(weights); });
-        add(ModelPart::Other, graph::names::kVisionEmbeddings, [&](Weights& weights) { return models::build_vision_embeddings(vision, weights); });
-        add(ModelPart::Other, graph::names::kVisionPositions, [](Weights& weights) { return models::build_vision_positions(weights); });
-        Artifact& merger = add(ModelPart::Other, graph::names::kVisionMerger, [&](Weights& weights) { return models::build_vision_merger(vision, weights); });
+        add(ModelPart::Other, graph::names::kTextEmbeddings,
+            [](Weights& weights) { return models::build_text_embeddings(weights); });
+        add(ModelPart::Other, graph::names::kVisionEmbeddings,
+            [&](Weights& weights) { return models::build_vision_embeddings(vision, weights); });
+        add(ModelPart::Other, graph::names::kVisionPositions,
+            [](Weights& weights) { return models::build_vision_positions(weights); });
+        Artifact& merger = add(ModelPart::Other, graph::names::kVisionMerger,
+                               [&](Weights& weights) { return models::build_vision_merger(vision, weights); });
         // The products of the tower can leave the range of float16, as those of the decoder.
         merger.runtime_info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
         return std::move(artifacts_);
@@ -95,7 +100,8 @@ private:
     Artifact& add(ModelPart part, const char* name, Build&& build) {
         auto weights = std::make_unique<Weights>(checkpoint_, plan_.table, recipe_.policy(part));
         std::shared_ptr<ov::Model> model = build(*weights);
-        return artifacts_.emplace_back(Artifact{name, std::move(model), common_runtime_info(recipe_), std::move(weights), {}});
+        return artifacts_.emplace_back(
+            Artifact{name, std::move(model), common_runtime_info(recipe_), std::move(weights), {}});
     }
 
     template <typename Build>
@@ -130,9 +136,13 @@ double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, q
         std::vector<std::byte> source(static_cast<std::size_t>(rows * row_bytes));
         for (std::uint64_t i = 0; i < rows; ++i) {
             const std::uint64_t row = slice.first_row + i * slice.rows / rows;
-            slice.tensor->file->read(info.offset + row * row_bytes, std::span(source).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes)));
+            slice.tensor->file->read(info.offset + row * row_bytes,
+                                     std::span(source).subspan(static_cast<std::size_t>(i * row_bytes),
+                                                               static_cast<std::size_t>(row_bytes)));
         }
-        total.merge(quant::quantize_rows(scheme, search, {source.data(), graph::source_type(info.dtype), rows, job.columns}, {}, buffers.resized(scheme, rows, job.columns)));
+        total.merge(quant::quantize_rows(scheme, search,
+                                         {source.data(), graph::source_type(info.dtype), rows, job.columns}, {},
+                                         buffers.resized(scheme, rows, job.columns)));
     }
     return total.relative_error();
 }
@@ -166,8 +176,9 @@ void measure_sensitivities(const Checkpoint& checkpoint, const models::Plan& pla
 void lay_out(Artifact& artifact) {
     static const std::unordered_set<const ov::Node*> kNone;
     const bool streams = artifact.weights != nullptr;
-    artifact.layout = lay_out_ir(*artifact.model, artifact.runtime_info, streams ? artifact.weights->streamed() : kNone,
-                                 streams ? artifact.weights->decompressions() : kNone);
+    artifact.layout =
+        graph::lay_out_ir(*artifact.model, artifact.runtime_info, streams ? artifact.weights->streamed() : kNone,
+                          streams ? artifact.weights->decompressions() : kNone);
 }
 
 void require_space(const std::vector<Artifact>& artifacts, const std::filesystem::path& output) {
@@ -177,7 +188,8 @@ void require_space(const std::vector<Artifact>& artifacts, const std::filesystem
     }
     const std::uint64_t free = free_disk_bytes(output);
     if (free < needed) {
-        fail(ErrorKind::Output, "cannot write '{}': {} ({} bytes) are needed on its disk, {} are free", output.string(), human_bytes(needed), needed, human_bytes(free));
+        fail(ErrorKind::Output, "cannot write '{}': {} ({} bytes) are needed on its disk, {} are free", output.string(),
+             human_bytes(needed), needed, human_bytes(free));
     }
 }
 
@@ -187,16 +199,18 @@ OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path&
     OutputFile bin(directory / (artifact.name + ".bin"));
     bin.reserve(artifact.layout.bin_bytes);
     for (const auto& [offset, constant] : artifact.layout.inline_constants) {
-        bin.write(offset, std::span(static_cast<const std::byte*>(constant->get_data_ptr()), constant->get_byte_size()));
+        bin.write(offset,
+                  std::span(static_cast<const std::byte*>(constant->get_data_ptr()), constant->get_byte_size()));
     }
     return bin;
 }
 
 // Returns the bytes written.
 std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, const std::filesystem::path& directory) {
-    TokenizerModels models = build_tokenizer_models(checkpoint);
-    Artifact both[] = {{graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}},
-                       {graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}}};
+    tokenizer::TokenizerModels models = tokenizer::build_tokenizer_models(checkpoint);
+    Artifact both[] = {
+        {graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}},
+        {graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}}};
     std::uint64_t bytes = 0;
     for (Artifact& artifact : both) {
         lay_out(artifact);
@@ -211,8 +225,11 @@ class WeightList {
 public:
     void add(const Artifact& artifact, OutputFile& file) {
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
-            const Placement placement{&file, offset(artifact, job, job.values), offset(artifact, job, job.zero_points), offset(artifact, job, job.scales)};
-            const auto same = std::find_if(weights_.begin(), weights_.end(), [&](const StreamedWeight& other) { return other.job->makes_same_bytes(job); });
+            const Placement placement{&file, offset(artifact, job, job.values), offset(artifact, job, job.zero_points),
+                                      offset(artifact, job, job.scales)};
+            const auto same = std::find_if(weights_.begin(), weights_.end(), [&](const StreamedWeight& other) {
+                return other.job->makes_same_bytes(job);
+            });
             place_.push_back(static_cast<std::size_t>(same - weights_.begin()));
             if (same == weights_.end()) {
                 weights_.push_back({&job, {placement}, {}});
@@ -233,7 +250,8 @@ public:
     }
 
 private:
-    static std::uint64_t offset(const Artifact& artifact, const graph::WeightJob& job, const std::shared_ptr<ov::op::v0::Constant>& constant) {
+    static std::uint64_t offset(const Artifact& artifact, const graph::WeightJob& job,
+                                const std::shared_ptr<ov::op::v0::Constant>& constant) {
         if (constant == nullptr) {
             return 0;
         }
@@ -249,8 +267,10 @@ private:
 };
 
 // Returns the error of each weight of each artifact, in their order. `beside`: see stream_weights.
-std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts, const std::filesystem::path& directory, const StreamOptions& options,
-                                                     ProgressSink& progress, const std::function<void()>& beside) {
+std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts,
+                                                     const std::filesystem::path& directory,
+                                                     const StreamOptions& options, ProgressSink& progress,
+                                                     const std::function<void()>& beside) {
     std::vector<OutputFile> files;
     files.reserve(artifacts.size());
     WeightList list;
@@ -265,11 +285,21 @@ std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>
 }
 
 // One entry per weight, in the order in which stream_artifacts streamed them.
-std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts, const std::vector<quant::BlockStatistics>& statistics) {
+std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
+                                         const std::vector<quant::BlockStatistics>& statistics) {
     std::vector<TensorReport> reports;
     for (const Artifact& artifact : artifacts) {
         for (const graph::WeightJob& job : artifact.weights->jobs()) {
-            TensorReport report{artifact.name, job.name, std::string(graph::role_name(job.role)), job.storage.text(), job.storage.reason, job.rows, job.columns, 0, job.stored_bytes(), 0.0};
+            TensorReport report{artifact.name,
+                                job.name,
+                                std::string(graph::role_name(job.role)),
+                                job.storage.text(),
+                                job.storage.reason,
+                                job.rows,
+                                job.columns,
+                                0,
+                                job.stored_bytes(),
+                                0.0};
             for (const graph::RowSlice& slice : job.sources) {
                 report.bytes_read += slice.bytes(job.columns);
             }
@@ -285,7 +315,9 @@ std::vector<ExportSummaryRow> summarise(const std::vector<TensorReport>& tensors
     std::vector<ExportSummaryRow> rows;
     std::vector<double> elements;
     for (const TensorReport& tensor : tensors) {
-        auto row = std::find_if(rows.begin(), rows.end(), [&](const ExportSummaryRow& r) { return r.role == tensor.role && r.storage == tensor.storage; });
+        auto row = std::find_if(rows.begin(), rows.end(), [&](const ExportSummaryRow& r) {
+            return r.role == tensor.role && r.storage == tensor.storage;
+        });
         if (row == rows.end()) {
             rows.push_back({tensor.role, 0, tensor.storage, 0, 0, 0.0});
             elements.push_back(0.0);
@@ -305,17 +337,30 @@ std::vector<ExportSummaryRow> summarise(const std::vector<TensorReport>& tensors
 // Before the work rather than after it.
 void require_report_folder(const std::filesystem::path& report) {
     std::error_code error;
-    if (!report.empty() && !std::filesystem::is_directory(std::filesystem::absolute(report, error).parent_path(), error)) {
+    if (!report.empty() &&
+        !std::filesystem::is_directory(std::filesystem::absolute(report, error).parent_path(), error)) {
         fail(ErrorKind::Output, "cannot write the report '{}': its folder does not exist", report.string());
     }
 }
 
 void write_report(const std::filesystem::path& path, const ExportSummary& summary) {
-    nlohmann::ordered_json json{{"deltavino", version()}, {"model_type", summary.model_type}, {"task", summary.task}, {"recipe", summary.recipe},
-                                {"bytes_read", summary.bytes_read}, {"bytes_written", summary.bytes_written}, {"tensors", nlohmann::ordered_json::array()}};
+    nlohmann::ordered_json json{{"deltavino", version()},
+                                {"model_type", summary.model_type},
+                                {"task", summary.task},
+                                {"recipe", summary.recipe},
+                                {"bytes_read", summary.bytes_read},
+                                {"bytes_written", summary.bytes_written},
+                                {"tensors", nlohmann::ordered_json::array()}};
     for (const TensorReport& tensor : summary.tensors) {
-        json["tensors"].push_back({{"model", tensor.model}, {"name", tensor.name}, {"role", tensor.role}, {"shape", {tensor.rows, tensor.columns}}, {"stored_as", tensor.storage},
-                                   {"reason", tensor.reason}, {"bytes_read", tensor.bytes_read}, {"bytes_written", tensor.bytes_written}, {"relative_error", tensor.relative_error}});
+        json["tensors"].push_back({{"model", tensor.model},
+                                   {"name", tensor.name},
+                                   {"role", tensor.role},
+                                   {"shape", {tensor.rows, tensor.columns}},
+                                   {"stored_as", tensor.storage},
+                                   {"reason", tensor.reason},
+                                   {"bytes_read", tensor.bytes_read},
+                                   {"bytes_written", tensor.bytes_written},
+                                   {"relative_error", tensor.relative_error}});
     }
     write_text_file(path, json.dump(1) + "\n");
 }
@@ -332,13 +377,16 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
         progress.note(note);
     }
     for (const auto& left_out : plan.table.check(checkpoint)) {
-        progress.note(fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
+        progress.note(
+            fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
     }
 
-    const std::uint64_t expert_columns = plan.config.text.moe ? std::gcd(plan.config.text.hidden_size, plan.config.text.moe->moe_intermediate_size) : 0;
+    const std::uint64_t expert_columns =
+        plan.config.text.moe ? std::gcd(plan.config.text.hidden_size, plan.config.text.moe->moe_intermediate_size) : 0;
     recipe.set_architecture(plan.config.text.moe.has_value(), plan.tied_head, expert_columns);
     const bool vision = plan.task == models::Task::ImageTextToText;
-    const ProcessorFiles processors = vision ? read_processor_files(options.model, *plan.config.vision) : ProcessorFiles{};
+    const ProcessorFiles processors =
+        vision ? read_processor_files(options.model, *plan.config.vision) : ProcessorFiles{};
     for (const std::string& note : processors.notes) {
         progress.note(note);
     }
@@ -357,12 +405,15 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const auto& [name, text] : processors.files) {
         write_text_file(directory.path() / name, text);
     }
-    write_text_file(directory.path() / "config.json", vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
-                                                             : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
+    write_text_file(directory.path() / "config.json",
+                    vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
+                           : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
     ExportSummary summary;
-    const auto beside = [&] { summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory.path()) : 0; };
-    const std::vector<quant::BlockStatistics> statistics =
-        stream_artifacts(artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
+    const auto beside = [&] {
+        summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory.path()) : 0;
+    };
+    const std::vector<quant::BlockStatistics> statistics = stream_artifacts(
+        artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
 
     summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
     summary.task = models::task_name(plan.task);

@@ -21,15 +21,19 @@ enum class Family { AsStored, Float, Int8, FourBit };
 struct FormatRow {
     std::string_view name;
     Family family;
-    ov::element::Type type;           // Float
-    std::optional<Format> format;     // nf4, mxfp4
+    ov::element::Type type;        // Float
+    std::optional<Format> format;  // nf4, mxfp4
 };
 
 const std::array kFormats{
-    FormatRow{"", Family::AsStored, ov::element::f32, {}},    FormatRow{"fp32", Family::Float, ov::element::f32, {}},
-    FormatRow{"fp16", Family::Float, ov::element::f16, {}},   FormatRow{"bf16", Family::Float, ov::element::bf16, {}},
-    FormatRow{"int8", Family::Int8, ov::element::f32, {}},    FormatRow{"int4", Family::FourBit, ov::element::f32, {}},
-    FormatRow{"nf4", Family::FourBit, ov::element::f32, Format::NF4}, FormatRow{"mxfp4", Family::FourBit, ov::element::f32, Format::MXFP4},
+    FormatRow{"", Family::AsStored, ov::element::f32, {}},
+    FormatRow{"fp32", Family::Float, ov::element::f32, {}},
+    FormatRow{"fp16", Family::Float, ov::element::f16, {}},
+    FormatRow{"bf16", Family::Float, ov::element::bf16, {}},
+    FormatRow{"int8", Family::Int8, ov::element::f32, {}},
+    FormatRow{"int4", Family::FourBit, ov::element::f32, {}},
+    FormatRow{"nf4", Family::FourBit, ov::element::f32, Format::NF4},
+    FormatRow{"mxfp4", Family::FourBit, ov::element::f32, Format::MXFP4},
 };
 
 struct Keep {
@@ -38,7 +42,8 @@ struct Keep {
     bool used = false;
 };
 
-const std::vector<std::string> kKeepTypes{"stored", "fp32", "fp16", "bf16", "int8_sym", "int8_asym", "int4_sym", "int4_asym"};
+const std::vector<std::string> kKeepTypes{"stored",   "fp32",      "fp16",     "bf16",
+                                          "int8_sym", "int8_asym", "int4_sym", "int4_asym"};
 
 Storage as_stored(const WeightRequest& request, std::string reason) {
     return {graph::element_type(request.stored), {}, std::move(reason)};
@@ -54,7 +59,8 @@ bool is_always_float32(Role role) {
 
 // Few bytes, large effect.
 bool is_delicate(Role role) {
-    return role == Role::Convolution || role == Role::DecayProjection || role == Role::Router || role == Role::SharedExpertGate || role == Role::VisionTable;
+    return role == Role::Convolution || role == Role::DecayProjection || role == Role::Router ||
+           role == Role::SharedExpertGate || role == Role::VisionTable;
 }
 
 bool is_embedding_or_head(Role role) {
@@ -90,7 +96,8 @@ struct Recipe::State {
     // Columns that a group must divide. The three products of an expert are stored alike, or the GPU plugin
     // does not fuse them.
     std::uint64_t grouped_columns(const WeightRequest& request) const {
-        return request.role == Role::Expert && expert_columns > 0 && group_size() != 0 ? expert_columns : request.columns;
+        return request.role == Role::Expert && expert_columns > 0 && group_size() != 0 ? expert_columns
+                                                                                       : request.columns;
     }
     std::uint64_t group_size() const {
         if (format->format == Format::MXFP4) {
@@ -104,13 +111,15 @@ struct Recipe::State {
         if (options.backup_precision == "none") {
             return as_stored(request, reason + ", --backup-precision none");
         }
-        const bool symmetric = options.backup_precision == "int8_sym" || (options.backup_precision.empty() && prefer_symmetric);
+        const bool symmetric =
+            options.backup_precision == "int8_sym" || (options.backup_precision.empty() && prefer_symmetric);
         return fit(request, compressed(symmetric ? Format::I8 : Format::U8, 0, reason));
     }
 
     // Leaves a weight alone that its storage does not fit, for example one with a single column.
     static Storage fit(const WeightRequest& request, Storage storage) {
-        const std::string unfit = request.rows == 1 ? "a single row would be widened at every inference" : quant::why_unfit(*storage.scheme, request.columns);
+        const std::string unfit = request.rows == 1 ? "a single row would be widened at every inference"
+                                                    : quant::why_unfit(*storage.scheme, request.columns);
         return unfit.empty() ? storage : as_stored(request, unfit);
     }
 
@@ -155,7 +164,9 @@ struct Recipe::State {
             if (rule.type == "stored") {
                 return as_stored(request, reason);
             }
-            const auto row = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) { return f.family == Family::Float && f.name == rule.type; });
+            const auto row = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) {
+                return f.family == Family::Float && f.name == rule.type;
+            });
             if (row != kFormats.end()) {
                 return Storage{row->type, {}, reason};
             }
@@ -194,7 +205,8 @@ struct Recipe::State {
             return fit(request, compressed(symmetric ? Format::I8 : Format::U8, 0, "--weight-format int8"));
         }
         // The plugin widens nf4 and mxfp4 embeddings to float32 when it loads the model.
-        const bool four_bit_table = options.all_layers && (!format->format || (request.role == Role::Head && !tied_head));
+        const bool four_bit_table =
+            options.all_layers && (!format->format || (request.role == Role::Head && !tied_head));
         if (is_embedding_or_head(request.role) && !four_bit_table) {
             return backup(request, "every token passes it: 8 bit", true);
         }
@@ -212,22 +224,27 @@ struct Recipe::State {
 Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<State>()) {
     State& state = *state_;
     state.options = options;
-    const auto format = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) { return f.name == options.weight_format; });
+    const auto format = std::find_if(kFormats.begin(), kFormats.end(),
+                                     [&](const FormatRow& f) { return f.name == options.weight_format; });
     if (format == kFormats.end()) {
-        fail(ErrorKind::Usage, "unknown --weight-format '{}', expected fp32, fp16, bf16, int8, int4, nf4 or mxfp4", options.weight_format);
+        fail(ErrorKind::Usage, "unknown --weight-format '{}', expected fp32, fp16, bf16, int8, int4, nf4 or mxfp4",
+             options.weight_format);
     }
     state.format = &*format;
     Problems problems;
     const bool four_bit = format->family == Family::FourBit;
-    const std::string name = options.weight_format.empty() ? "no --weight-format" : "--weight-format " + options.weight_format;
+    const std::string name =
+        options.weight_format.empty() ? "no --weight-format" : "--weight-format " + options.weight_format;
     if (options.sym && (!(four_bit || format->family == Family::Int8) || format->format)) {
-        problems.add(fmt::format("--sym is for int8 and int4, which have zero points to leave out; it does not go with {}", name));
+        problems.add(fmt::format(
+            "--sym is for int8 and int4, which have zero points to leave out; it does not go with {}", name));
     }
-    const std::array<std::pair<const char*, bool>, 5> four_bit_only{{{"--group-size", options.group_size.has_value()},
-                                                                     {"--group-size-fallback", !options.group_size_fallback.empty()},
-                                                                     {"--ratio", options.ratio.has_value()},
-                                                                     {"--backup-precision", !options.backup_precision.empty()},
-                                                                     {"--all-layers", options.all_layers}}};
+    const std::array<std::pair<const char*, bool>, 5> four_bit_only{
+        {{"--group-size", options.group_size.has_value()},
+         {"--group-size-fallback", !options.group_size_fallback.empty()},
+         {"--ratio", options.ratio.has_value()},
+         {"--backup-precision", !options.backup_precision.empty()},
+         {"--all-layers", options.all_layers}}};
     for (const auto& [option, given] : four_bit_only) {
         if (given && !four_bit) {
             problems.add(fmt::format("{} is for int4, nf4 and mxfp4; it does not go with {}", option, name));
@@ -237,19 +254,24 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
         const std::int64_t group = *options.group_size;
         const bool power = group >= 16 && (group & (group - 1)) == 0;
         if (group != -1 && !power) {
-            problems.add(fmt::format("--group-size {} is not -1 (a whole row) or a power of two of at least 16", group));
+            problems.add(
+                fmt::format("--group-size {} is not -1 (a whole row) or a power of two of at least 16", group));
         } else if (format->format == Format::MXFP4 && group != 32) {
             problems.add("--group-size must be 32 for mxfp4: the format has no other");
         }
     }
-    if (!options.group_size_fallback.empty() && options.group_size_fallback != "error" && options.group_size_fallback != "ignore" && options.group_size_fallback != "adjust") {
-        problems.add(fmt::format("--group-size-fallback is '{}', expected error, ignore or adjust", options.group_size_fallback));
+    if (!options.group_size_fallback.empty() && options.group_size_fallback != "error" &&
+        options.group_size_fallback != "ignore" && options.group_size_fallback != "adjust") {
+        problems.add(fmt::format("--group-size-fallback is '{}', expected error, ignore or adjust",
+                                 options.group_size_fallback));
     }
     if (options.ratio && !(*options.ratio >= 0.0 && *options.ratio <= 1.0)) {
         problems.add(fmt::format("--ratio is {}, expected 0 to 1", *options.ratio));
     }
-    if (!options.backup_precision.empty() && options.backup_precision != "none" && options.backup_precision != "int8_sym" && options.backup_precision != "int8_asym") {
-        problems.add(fmt::format("--backup-precision is '{}', expected none, int8_sym or int8_asym", options.backup_precision));
+    if (!options.backup_precision.empty() && options.backup_precision != "none" &&
+        options.backup_precision != "int8_sym" && options.backup_precision != "int8_asym") {
+        problems.add(
+            fmt::format("--backup-precision is '{}', expected none, int8_sym or int8_asym", options.backup_precision));
     }
     if (options.scale_search != "least-error" && options.scale_search != "nncf") {
         problems.add(fmt::format("--scale-search is '{}', expected least-error or nncf", options.scale_search));
@@ -258,7 +280,8 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
         const std::size_t equal = rule.rfind('=');
         const std::string type = equal == std::string::npos ? std::string() : rule.substr(equal + 1);
         if (equal == 0 || std::find(kKeepTypes.begin(), kKeepTypes.end(), type) == kKeepTypes.end()) {
-            problems.add(fmt::format("--keep '{}' is not PATTERN=TYPE with TYPE one of {}", rule, fmt::join(kKeepTypes, ", ")));
+            problems.add(
+                fmt::format("--keep '{}' is not PATTERN=TYPE with TYPE one of {}", rule, fmt::join(kKeepTypes, ", ")));
             continue;
         }
         state.keep.push_back({rule.substr(0, equal), type, false});
@@ -285,14 +308,16 @@ std::string Recipe::ratio_group(const WeightRequest& request) {
 }
 
 std::optional<Scheme> Recipe::ratio_candidate(const WeightRequest& request) const {
-    if (is_always_float32(request.role) || is_delicate(request.role) || (is_embedding_or_head(request.role) && !state_->options.all_layers)) {
+    if (is_always_float32(request.role) || is_delicate(request.role) ||
+        (is_embedding_or_head(request.role) && !state_->options.all_layers)) {
         return std::nullopt;
     }
     return state_->four_bit_scheme(request, state_->four_bit(request.role));
 }
 
 // The most sensitive weights leave 4 bit until the share of elements in 4 bit is at most the ratio.
-void Recipe::set_sensitivities(const std::map<std::string, double>& errors, const std::map<std::string, std::uint64_t>& sizes) {
+void Recipe::set_sensitivities(const std::map<std::string, double>& errors,
+                               const std::map<std::string, std::uint64_t>& sizes) {
     std::vector<std::pair<double, std::string>> order;
     std::uint64_t total = 0;
     for (const auto& [name, error] : errors) {
@@ -322,7 +347,9 @@ Storage Recipe::choose(const WeightRequest& request, ModelPart part) {
 }
 
 graph::StoragePolicy Recipe::policy(ModelPart part) {
-    return [this, part](const WeightRequest& request) { return choose(request, part); };
+    return [this, part](const WeightRequest& request) {
+        return choose(request, part);
+    };
 }
 
 bool Recipe::compresses() const {
@@ -345,19 +372,31 @@ std::vector<std::string> Recipe::description() const {
     const State& state = *state_;
     if (state.format->family == Family::FourBit) {
         const bool other_experts = state.mixture_of_experts && state.format->format.has_value();
-        lines.push_back(fmt::format("projections{}: {}{}", other_experts ? " and feed-forward layers" : ", feed-forward layers and experts", quant::scheme_text({state.four_bit(), state.group_size()}),
-                                    state.options.group_size ? "" : state.mixture_of_experts ? " (the family's mixtures of experts: 64)" : " (dense: 128)"));
+        lines.push_back(fmt::format("projections{}: {}{}",
+                                    other_experts ? " and feed-forward layers" : ", feed-forward layers and experts",
+                                    quant::scheme_text({state.four_bit(), state.group_size()}),
+                                    state.options.group_size   ? ""
+                                    : state.mixture_of_experts ? " (the family's mixtures of experts: 64)"
+                                                               : " (dense: 128)"));
         if (other_experts) {
-            lines.push_back(fmt::format("experts: {}, which the CPU plugin keeps compressed; it would widen them from {} to float32",
-                                        quant::scheme_text({Format::U4, state.group_size()}), state.format->name));
+            lines.push_back(fmt::format(
+                "experts: {}, which the CPU plugin keeps compressed; it would widen them from {} to float32",
+                quant::scheme_text({Format::U4, state.group_size()}), state.format->name));
         }
-        lines.push_back(fmt::format("embedding and head: {}", state.options.all_layers ? "4 bit where the plugin keeps it (--all-layers)" : "8 bit, every token passes them"));
+        lines.push_back(fmt::format("embedding and head: {}", state.options.all_layers
+                                                                  ? "4 bit where the plugin keeps it (--all-layers)"
+                                                                  : "8 bit, every token passes them"));
     } else {
-        lines.push_back(fmt::format("every large matrix: 8 bit per channel, {}", state.options.sym ? "symmetric" : state.tied_head ? "asymmetric; the tied embedding symmetric" : "asymmetric"));
+        lines.push_back(fmt::format("every large matrix: 8 bit per channel, {}",
+                                    state.options.sym ? "symmetric"
+                                    : state.tied_head ? "asymmetric; the tied embedding symmetric"
+                                                      : "asymmetric"));
     }
     lines.push_back("in_proj_a, in_proj_b, conv1d, routers and gates: as stored, few bytes whose errors compound");
     lines.push_back("norms, A_log, dt_bias: float32");
-    lines.push_back(state.options.scale_search == "nncf" ? "scales: as nncf chooses them" : "scales and zero points: searched for the least squared error");
+    lines.push_back(state.options.scale_search == "nncf"
+                        ? "scales: as nncf chooses them"
+                        : "scales and zero points: searched for the least squared error");
     return lines;
 }
 

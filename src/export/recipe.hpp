@@ -34,7 +34,8 @@ public:
 
     // With --ratio below 1: chooses which weights stay in 4 bit. `errors`: relative error of each
     // candidate in 4 bit, by ratio_group.
-    void set_sensitivities(const std::map<std::string, double>& errors, const std::map<std::string, std::uint64_t>& sizes);
+    void set_sensitivities(const std::map<std::string, double>& errors,
+                           const std::map<std::string, std::uint64_t>& sizes);
     bool needs_sensitivities() const;
     // What --ratio chooses as one: a weight by its canonical name, or the three stacks of a layer's experts.
     static std::string ratio_group(const graph::WeightRequest& request);

@@ -36,7 +36,8 @@ std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
         std::uint64_t row = 0;
         for (const graph::RowSlice& source : weight.job->sources) {
             // An even number of rows, so that 4-bit zero points of a task start on a byte.
-            const std::uint64_t rows_at_once = std::max<std::uint64_t>(2, kTaskBytes / std::max<std::uint64_t>(1, source.row_bytes(weight.job->columns)) / 2 * 2);
+            const std::uint64_t rows_at_once = std::max<std::uint64_t>(
+                2, kTaskBytes / std::max<std::uint64_t>(1, source.row_bytes(weight.job->columns)) / 2 * 2);
             for (std::uint64_t done = 0; done < source.rows; done += rows_at_once) {
                 const std::uint64_t rows = std::min(rows_at_once, source.rows - done);
                 tasks.push_back({&weight, {source.tensor, source.first_row + done, rows}, row + done});
@@ -48,7 +49,9 @@ std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
 }
 
 quant::SourceType source_type(ov::element::Type type) {
-    return type == ov::element::f32 ? quant::SourceType::F32 : type == ov::element::f16 ? quant::SourceType::F16 : quant::SourceType::BF16;
+    return type == ov::element::f32   ? quant::SourceType::F32
+           : type == ov::element::f16 ? quant::SourceType::F16
+                                      : quant::SourceType::BF16;
 }
 
 // Whether any value is NaN or infinite: all bits of the exponent set.
@@ -93,7 +96,9 @@ public:
 private:
     void require_finite(const Task& task, bool nonfinite) const {
         if (nonfinite && !options_.allow_nonfinite) {
-            fail(ErrorKind::Input, "cannot export tensor '{}' in '{}': it holds NaN or infinity (--allow-nonfinite exports it all the same)",
+            fail(ErrorKind::Input,
+                 "cannot export tensor '{}' in '{}': it holds NaN or infinity (--allow-nonfinite exports it all the "
+                 "same)",
                  task.slice.tensor->info.name, task.slice.tensor->file->path().string());
         }
     }
@@ -111,7 +116,9 @@ private:
             quant::widen(from, source_, values_);
             stored_.resize(static_cast<std::size_t>(stored_row * task.slice.rows));
             if (quant::narrow(to, values_, stored_) > 0) {
-                fail(ErrorKind::Input, "cannot export tensor '{}' in '{}' as {}: it holds values that do not fit (--weight-format bf16 or fp32 keeps them)",
+                fail(ErrorKind::Input,
+                     "cannot export tensor '{}' in '{}' as {}: it holds values that do not fit (--weight-format bf16 "
+                     "or fp32 keeps them)",
                      info.name, task.slice.tensor->file->path().string(), job.storage.type.get_type_name());
             }
             bytes = stored_;
@@ -126,8 +133,8 @@ private:
         const quant::Scheme& scheme = *job.storage.scheme;
         const quant::StorageBytes before = quant::storage_bytes(scheme, task.first_row, job.columns);
         const quant::QuantizedRows rows = buffers_.resized(scheme, task.slice.rows, job.columns);
-        const quant::RowBlock block{source_.data(), graph::source_type(task.slice.tensor->info.dtype), task.slice.rows, job.columns,
-                                    job.rows * job.columns < quant::kNncfSmallWeight};
+        const quant::RowBlock block{source_.data(), graph::source_type(task.slice.tensor->info.dtype), task.slice.rows,
+                                    job.columns, job.rows * job.columns < quant::kNncfSmallWeight};
         const quant::BlockStatistics statistics =
             quant::quantize_rows(scheme, options_.search, block, task.weight->importance, rows);
         require_finite(task, statistics.nonfinite > 0);
@@ -150,7 +157,8 @@ private:
 
 }  // namespace
 
-std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress,
+std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights,
+                                                   const StreamOptions& options, ProgressSink& progress,
                                                    const std::function<void()>& beside) {
     const std::vector<Task> tasks = make_tasks(weights);
     std::uint64_t total = 0;

@@ -41,7 +41,8 @@ struct StreamOptions {
 // first of all; what it throws ends the work as well.
 //
 // Returns the error of compression of each weight, in the order of `weights`.
-std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights, const StreamOptions& options, ProgressSink& progress,
+std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights,
+                                                   const StreamOptions& options, ProgressSink& progress,
                                                    const std::function<void()>& beside = {});
 
 }  // namespace deltavino::exporter

@@ -4,7 +4,8 @@
 
 namespace deltavino::graph {
 
-ExtensionOp::ExtensionOp(std::string type, const ov::OutputVector& inputs, ExtensionAttributes attributes, ExtensionOutputs outputs)
+ExtensionOp::ExtensionOp(std::string type, const ov::OutputVector& inputs, ExtensionAttributes attributes,
+                         ExtensionOutputs outputs)
     : ov::op::Op(inputs),
       type_(std::move(type)),
       type_info_(type_.c_str(), "extension"),

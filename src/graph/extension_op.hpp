@@ -20,7 +20,8 @@ class ExtensionOp : public ov::op::Op {
 public:
     // `type` is the operation's name in the library, for example "BPETokenizer"; the file says
     // version="extension".
-    ExtensionOp(std::string type, const ov::OutputVector& inputs, ExtensionAttributes attributes, ExtensionOutputs outputs);
+    ExtensionOp(std::string type, const ov::OutputVector& inputs, ExtensionAttributes attributes,
+                ExtensionOutputs outputs);
 
     const ov::DiscreteTypeInfo& get_type_info() const override { return type_info_; }
     void validate_and_infer_types() override;

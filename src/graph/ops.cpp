@@ -17,14 +17,16 @@ Value named(const Value& value, const std::string& name) {
     return value;
 }
 
-std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const ov::PartialShape& shape, const std::string& name) {
+std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const ov::PartialShape& shape,
+                                                 const std::string& name) {
     auto node = std::make_shared<ov::op::v0::Parameter>(type, shape);
     node->set_friendly_name(name);
     node->output(0).get_tensor().set_names({name});
     return node;
 }
 
-std::shared_ptr<ov::Model> single_output_model(const Value& value, const char* output, const ov::ParameterVector& inputs, const char* name,
+std::shared_ptr<ov::Model> single_output_model(const Value& value, const char* output,
+                                               const ov::ParameterVector& inputs, const char* name,
                                                const ov::SinkVector& sinks) {
     value.get_tensor().set_names({output});
     const auto result = std::make_shared<ov::op::v0::Result>(value);

@@ -26,15 +26,17 @@ inline constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
 // Gives the node that makes `value` a friendly name; returns the value.
 Value named(const Value& value, const std::string& name);
 
-std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const ov::PartialShape& shape, const std::string& name);
+std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const ov::PartialShape& shape,
+                                                 const std::string& name);
 // A model with one output, called `output` as tensor and as node.
-std::shared_ptr<ov::Model> single_output_model(const Value& value, const char* output, const ov::ParameterVector& inputs, const char* name,
+std::shared_ptr<ov::Model> single_output_model(const Value& value, const char* output,
+                                               const ov::ParameterVector& inputs, const char* name,
                                                const ov::SinkVector& sinks = {});
 
-Value ints(const Ints& values);             // i64, rank 1
-Value integer(std::int64_t value);          // i64, scalar
-Value integer32(std::int32_t value);        // i32, scalar
-Value scalar(float value);                  // f32, scalar
+Value ints(const Ints& values);       // i64, rank 1
+Value integer(std::int64_t value);    // i64, scalar
+Value integer32(std::int32_t value);  // i32, scalar
+Value scalar(float value);            // f32, scalar
 Value floats(const std::vector<float>& values, const ov::Shape& shape);
 
 Value add(const Value& a, const Value& b);
@@ -55,11 +57,11 @@ Value matmul(const Value& a, const Value& b, bool transpose_a, bool transpose_b)
 Value reduce_sum(const Value& x, const Value& axis, bool keep_dims);
 Value reduce_mean(const Value& x, const Value& axis, bool keep_dims);
 
-Value shape_of(const Value& x);                              // i64
-Value dimension(const Value& x, std::int64_t axis);          // i64, rank 1: [dim]
+Value shape_of(const Value& x);                      // i64
+Value dimension(const Value& x, std::int64_t axis);  // i64, rank 1: [dim]
 Value gather(const Value& x, const Value& indices, const Value& axis);
-Value reshape(const Value& x, const Ints& shape);            // 0 keeps the input's dimension, -1 is inferred
-Value reshape_to(const Value& x, const Value& shape);        // to a computed shape
+Value reshape(const Value& x, const Ints& shape);      // 0 keeps the input's dimension, -1 is inferred
+Value reshape_to(const Value& x, const Value& shape);  // to a computed shape
 Value transpose(const Value& x, const Ints& order);
 Value squeeze(const Value& x, const Value& axis);
 Value unsqueeze(const Value& x, const Value& axis);
@@ -68,9 +70,9 @@ Value concat(const std::vector<Value>& parts, std::int64_t axis);
 Value slice(const Value& x, const Value& start, const Value& stop, std::int64_t axis);
 Value slice(const Value& x, std::int64_t start, std::int64_t stop, std::int64_t axis);
 std::vector<Value> split(const Value& x, std::int64_t axis, const Ints& lengths);
-Value broadcast(const Value& x, const Value& shape);                 // numpy rules
+Value broadcast(const Value& x, const Value& shape);  // numpy rules
 Value broadcast_bidirectional(const Value& x, const Value& shape);
-Value range(const Value& start, const Value& stop);                  // i64 scalars, step 1
+Value range(const Value& start, const Value& stop);  // i64 scalars, step 1
 Value less_equal(const Value& a, const Value& b);
 Value logical_and(const Value& a, const Value& b);
 Value select(const Value& condition, const Value& then, const Value& otherwise);

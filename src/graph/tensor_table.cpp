@@ -13,7 +13,8 @@ std::string unexpected_hint(const std::string& name) {
     if (name.find("lora_") != std::string::npos) {
         return ": a LoRA leftover; merge the adapter into the model first";
     }
-    for (const char* suffix : {".SCB", "_scale_inv", ".weight_scale", ".weight_packed", ".qweight", ".qzeros", ".scales", ".input_scale", ".absmax", ".quant_state"}) {
+    for (const char* suffix : {".SCB", "_scale_inv", ".weight_scale", ".weight_packed", ".qweight", ".qzeros",
+                               ".scales", ".input_scale", ".absmax", ".quant_state"}) {
         if (name.find(suffix) != std::string::npos) {
             return ": the checkpoint is quantized already; use the original one in bfloat16 or float16";
         }
@@ -85,7 +86,9 @@ std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoin
         const checkpoint::Tensor* tensor = checkpoint.find(row.name);
         if (tensor == nullptr) {
             const auto& absent = checkpoint.promised_but_absent();
-            const bool promised = std::any_of(absent.begin(), absent.end(), [&](const std::string& name) { return checkpoint::canonical_name(name) == row.name; });
+            const bool promised = std::any_of(absent.begin(), absent.end(), [&](const std::string& name) {
+                return checkpoint::canonical_name(name) == row.name;
+            });
             const std::string near = closest(row.name, present);
             problems.add(fmt::format("tensor '{}' {} is missing{}{}", row.name, shape_text(row.shape),
                                      promised ? ": the index names a file that does not hold it" : "",
@@ -94,20 +97,25 @@ std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoin
         }
         const checkpoint::TensorInfo& info = tensor->info;
         if (info.shape != row.shape) {
-            problems.add(fmt::format("tensor '{}' in '{}' has shape {}, expected {}", info.name, tensor->file->path().filename().string(),
-                                     shape_text(info.shape), shape_text(row.shape)));
+            problems.add(fmt::format("tensor '{}' in '{}' has shape {}, expected {}", info.name,
+                                     tensor->file->path().filename().string(), shape_text(info.shape),
+                                     shape_text(row.shape)));
         } else if (!checkpoint::is_plain_float(info.dtype)) {
-            problems.add(fmt::format("tensor '{}' in '{}' has type {}, expected F32, F16 or BF16 (the checkpoint is quantized already? use the original one)",
-                                     info.name, tensor->file->path().filename().string(), checkpoint::dtype_name(info.dtype)));
+            problems.add(
+                fmt::format("tensor '{}' in '{}' has type {}, expected F32, F16 or BF16 (the checkpoint is quantized "
+                            "already? use the original one)",
+                            info.name, tensor->file->path().filename().string(), checkpoint::dtype_name(info.dtype)));
         }
     }
     std::vector<LeftOut> left_out(left_out_.size());
     for (const std::string& name : present) {
         const checkpoint::Tensor& tensor = checkpoint.require(name);
-        const auto rule = std::find_if(left_out_.begin(), left_out_.end(), [&](const auto& r) { return name.starts_with(r.first); });
+        const auto rule =
+            std::find_if(left_out_.begin(), left_out_.end(), [&](const auto& r) { return name.starts_with(r.first); });
         if (rule == left_out_.end()) {
-            problems.add(fmt::format("tensor '{}' {} in '{}' is unexpected{}", tensor.info.name, shape_text(tensor.info.shape),
-                                     tensor.file->path().filename().string(), unexpected_hint(name)));
+            problems.add(fmt::format("tensor '{}' {} in '{}' is unexpected{}", tensor.info.name,
+                                     shape_text(tensor.info.shape), tensor.file->path().filename().string(),
+                                     unexpected_hint(name)));
             continue;
         }
         LeftOut& entry = left_out[static_cast<std::size_t>(rule - left_out_.begin())];
@@ -115,8 +123,9 @@ std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoin
         entry.tensors += 1;
         entry.bytes += tensor.info.bytes;
     }
-    problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use the tensors of '{}' ({} tensors in {} files)", checkpoint.directory().string(),
-                                                        checkpoint.tensors().size(), checkpoint.shard_count()));
+    problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use the tensors of '{}' ({} tensors in {} files)",
+                                                        checkpoint.directory().string(), checkpoint.tensors().size(),
+                                                        checkpoint.shard_count()));
     std::erase_if(left_out, [](const LeftOut& entry) { return entry.tensors == 0; });
     return left_out;
 }

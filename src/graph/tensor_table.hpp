@@ -16,18 +16,18 @@ namespace deltavino::graph {
 enum class Role {
     Embedding,
     Head,
-    AttentionProjection,   // q_proj, k_proj, v_proj, o_proj
-    DeltaProjection,       // in_proj_qkv, in_proj_z, out_proj of the gated delta rule
-    DecayProjection,       // in_proj_a, in_proj_b: one row per head, errors compound in the recurrence
-    FeedForward,           // gate_proj, up_proj, down_proj of a dense layer
+    AttentionProjection,  // q_proj, k_proj, v_proj, o_proj
+    DeltaProjection,      // in_proj_qkv, in_proj_z, out_proj of the gated delta rule
+    DecayProjection,      // in_proj_a, in_proj_b: one row per head, errors compound in the recurrence
+    FeedForward,          // gate_proj, up_proj, down_proj of a dense layer
     Router,
     Expert,
     SharedExpert,
     SharedExpertGate,
     Convolution,
-    Vector,                // norms, A_log, dt_bias, biases: always float32
+    Vector,  // norms, A_log, dt_bias, biases: always float32
     VisionProjection,
-    VisionTable,           // learned position embeddings
+    VisionTable,  // learned position embeddings
 };
 
 // As the report prints it, for example "attention projection".

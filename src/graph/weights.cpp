@@ -44,11 +44,15 @@ std::uint64_t RowSlice::bytes(std::uint64_t columns) const {
 }
 
 quant::SourceType source_type(checkpoint::DType dtype) {
-    return dtype == checkpoint::DType::F32 ? quant::SourceType::F32 : dtype == checkpoint::DType::F16 ? quant::SourceType::F16 : quant::SourceType::BF16;
+    return dtype == checkpoint::DType::F32   ? quant::SourceType::F32
+           : dtype == checkpoint::DType::F16 ? quant::SourceType::F16
+                                             : quant::SourceType::BF16;
 }
 
 ov::element::Type element_type(checkpoint::DType dtype) {
-    return dtype == checkpoint::DType::F32 ? ov::element::f32 : dtype == checkpoint::DType::F16 ? ov::element::f16 : ov::element::bf16;
+    return dtype == checkpoint::DType::F32   ? ov::element::f32
+           : dtype == checkpoint::DType::F16 ? ov::element::f16
+                                             : ov::element::bf16;
 }
 
 std::string Storage::text() const {
@@ -62,8 +66,8 @@ std::uint64_t WeightJob::stored_bytes() const {
 }
 
 bool WeightJob::makes_same_bytes(const WeightJob& other) const {
-    return rows == other.rows && columns == other.columns && sources == other.sources && storage.type == other.storage.type &&
-           storage.scheme == other.storage.scheme;
+    return rows == other.rows && columns == other.columns && sources == other.sources &&
+           storage.type == other.storage.type && storage.scheme == other.storage.scheme;
 }
 
 Weights::Weights(const checkpoint::Checkpoint& checkpoint, const TensorTable& table, StoragePolicy policy)
@@ -77,7 +81,8 @@ Weights::Weights(const checkpoint::Checkpoint& checkpoint, const TensorTable& ta
     zero_range_ = reserve_zero_range(checked_multiply(values, sizeof(float)));
 }
 
-std::shared_ptr<ov::op::v0::Constant> Weights::placeholder(ov::element::Type type, const ov::Shape& shape, const std::string& name) {
+std::shared_ptr<ov::op::v0::Constant> Weights::placeholder(ov::element::Type type, const ov::Shape& shape,
+                                                           const std::string& name) {
     auto constant = std::make_shared<ov::op::v0::Constant>(type, shape, zero_range_.get(), zero_range_);
     constant->set_friendly_name(name);
     return constant;
@@ -85,7 +90,8 @@ std::shared_ptr<ov::op::v0::Constant> Weights::placeholder(ov::element::Type typ
 
 Value Weights::matrix(const std::string& name) {
     if (const Assembly* assembly = table_.find_assembly(name)) {
-        return assembled(name, assembly->role, ov::Shape(assembly->shape.begin(), assembly->shape.end()), assembly->parts);
+        return assembled(name, assembly->role, ov::Shape(assembly->shape.begin(), assembly->shape.end()),
+                         assembly->parts);
     }
     const std::vector<std::uint64_t>& shape = table_.require(name).shape;
     return matrix(name, ov::Shape(shape.begin(), shape.end()));
@@ -113,11 +119,15 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
         job.rows += part.rows;
     }
     if (job.rows * job.columns != ov::shape_size(shape)) {
-        fail(ErrorKind::Internal, "weight '{}' has {} rows of {}, its shape says otherwise", name, job.rows, job.columns);
+        fail(ErrorKind::Internal, "weight '{}' has {} rows of {}, its shape says otherwise", name, job.rows,
+             job.columns);
     }
-    const auto type_of = [](const RowSlice& slice) { return slice.tensor->info.dtype; };
+    const auto type_of = [](const RowSlice& slice) {
+        return slice.tensor->info.dtype;
+    };
     const checkpoint::DType first = type_of(job.sources.front());
-    const bool alike = std::all_of(job.sources.begin(), job.sources.end(), [&](const RowSlice& slice) { return type_of(slice) == first; });
+    const bool alike = std::all_of(job.sources.begin(), job.sources.end(),
+                                   [&](const RowSlice& slice) { return type_of(slice) == first; });
     job.storage = policy_({name, role, job.rows, job.columns, alike ? first : checkpoint::DType::F32});
     const Value value = job.storage.scheme ? compressed(job, shape) : plain(job, shape);
     jobs_.push_back(std::move(job));
@@ -145,9 +155,12 @@ Value Weights::compressed(WeightJob& job, const ov::Shape& shape) {
     }
     const std::uint64_t groups = quant::groups_per_row(scheme, job.columns);
     const bool splits_bytes = scheme.format == quant::Format::U4 && groups % 2 == 1 &&
-                              std::any_of(job.sources.begin(), job.sources.end() - 1, [](const RowSlice& slice) { return slice.rows % 2 == 1; });
+                              std::any_of(job.sources.begin(), job.sources.end() - 1,
+                                          [](const RowSlice& slice) { return slice.rows % 2 == 1; });
     if (splits_bytes) {
-        fail(ErrorKind::Unsupported, "cannot store '{}' as {}: its parts have an odd number of rows; a symmetric format works", job.name, quant::scheme_text(scheme));
+        fail(ErrorKind::Unsupported,
+             "cannot store '{}' as {}: its parts have an odd number of rows; a symmetric format works", job.name,
+             quant::scheme_text(scheme));
     }
     ov::Shape stored = shape;
     ov::Shape per_group = shape;
@@ -165,7 +178,8 @@ Value Weights::compressed(WeightJob& job, const ov::Shape& shape) {
         value = named(subtract(value, convert(job.zero_points, ov::element::f16)), job.name + "/zero_point/subtract");
     }
     job.scales = placeholder(scale_type(scheme.format), per_group, job.name + "/scale");
-    const Value scale = job.scales->get_element_type() == ov::element::f16 ? job.scales->output(0) : convert(job.scales, ov::element::f16);
+    const Value scale = job.scales->get_element_type() == ov::element::f16 ? job.scales->output(0)
+                                                                           : convert(job.scales, ov::element::f16);
     value = named(multiply(value, scale), job.name + "/fq_weights_1");
     if (scheme.group_size != 0) {
         value = reshape_to(value, ints(to_ints(shape)));
@@ -178,7 +192,8 @@ std::vector<double> Weights::values(const std::string& name) const {
     const checkpoint::Tensor& tensor = checkpoint_.require(name);
     const std::vector<float> stored = checkpoint_.read_floats(tensor);
     if (!std::all_of(stored.begin(), stored.end(), [](float value) { return std::isfinite(value); })) {
-        fail(ErrorKind::Input, "cannot use tensor '{}' in '{}': it holds NaN or infinity", tensor.info.name, tensor.file->path().string());
+        fail(ErrorKind::Input, "cannot use tensor '{}' in '{}': it holds NaN or infinity", tensor.info.name,
+             tensor.file->path().string());
     }
     return {stored.begin(), stored.end()};
 }

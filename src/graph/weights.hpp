@@ -47,7 +47,7 @@ struct Storage {
 // One weight to be streamed: the rows of `sources`, in order, seen as [rows, columns] and stored as
 // `storage` says, become the bytes of the constants.
 struct WeightJob {
-    std::string name;            // as the checkpoint spells it, when it is one tensor
+    std::string name;  // as the checkpoint spells it, when it is one tensor
     std::string canonical_name;
     Role role = Role::Vector;
     std::uint64_t rows = 0;
@@ -97,7 +97,8 @@ private:
     // The last dimension of `shape` is the number of columns.
     Value assembled(const std::string& name, Role role, const ov::Shape& shape, const std::vector<Part>& parts);
     std::string stored_name(const std::string& name) const;
-    std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape, const std::string& name);
+    std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape,
+                                                      const std::string& name);
     Value plain(WeightJob& job, const ov::Shape& shape);
     Value compressed(WeightJob& job, const ov::Shape& shape);
 
@@ -117,7 +118,9 @@ public:
 
     Scope operator/(const std::string& child) const { return {*weights_, prefix_ + child + "."}; }
     Value matrix(const std::string& name) const { return weights_->matrix(prefix_ + name); }
-    Value matrix(const std::string& name, const ov::Shape& shape) const { return weights_->matrix(prefix_ + name, shape); }
+    Value matrix(const std::string& name, const ov::Shape& shape) const {
+        return weights_->matrix(prefix_ + name, shape);
+    }
     std::vector<double> values(const std::string& name) const { return weights_->values(prefix_ + name); }
     std::string path(const std::string& name) const { return weights_->module_path(prefix_ + name); }
 

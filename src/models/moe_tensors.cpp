@@ -15,10 +15,10 @@ namespace {
 
 // One projection of all experts.
 struct Stack {
-    std::string projection;  // gate_proj
-    std::string fused;       // name of the tensor that holds it for all experts
-    std::uint64_t fused_rows = 0;   // of one expert in that tensor
-    std::uint64_t first_row = 0;    // of the projection in these
+    std::string projection;        // gate_proj
+    std::string fused;             // name of the tensor that holds it for all experts
+    std::uint64_t fused_rows = 0;  // of one expert in that tensor
+    std::uint64_t first_row = 0;   // of the projection in these
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
 };
@@ -26,18 +26,22 @@ struct Stack {
 // Whether the checkpoint holds any expert of the projection on its own.
 bool stored_per_expert(const Checkpoint& checkpoint, const std::string& experts, const std::string& projection) {
     const std::string end = "." + projection + ".weight";
-    for (auto at = checkpoint.tensors().lower_bound(experts); at != checkpoint.tensors().end() && at->first.starts_with(experts); ++at) {
+    for (auto at = checkpoint.tensors().lower_bound(experts);
+         at != checkpoint.tensors().end() && at->first.starts_with(experts); ++at) {
         const std::string& name = at->first;
-        if (name.size() > experts.size() && name[experts.size()] >= '0' && name[experts.size()] <= '9' && name.ends_with(end)) {
+        if (name.size() > experts.size() && name[experts.size()] >= '0' && name[experts.size()] <= '9' &&
+            name.ends_with(end)) {
             return true;
         }
     }
     return false;
 }
 
-void add_stack(TensorTable& table, const Stack& stack, std::uint64_t experts, const std::string& prefix, const Checkpoint& checkpoint) {
+void add_stack(TensorTable& table, const Stack& stack, std::uint64_t experts, const std::string& prefix,
+               const Checkpoint& checkpoint) {
     std::vector<Part> parts;
-    const bool split = checkpoint.find(stack.fused) == nullptr && stored_per_expert(checkpoint, prefix, stack.projection);
+    const bool split =
+        checkpoint.find(stack.fused) == nullptr && stored_per_expert(checkpoint, prefix, stack.projection);
     if (!split && stack.first_row == 0) {  // once, though two projections may lie in it
         table.add(stack.fused, {experts, stack.fused_rows, stack.columns}, Role::Expert);
     }
@@ -50,21 +54,26 @@ void add_stack(TensorTable& table, const Stack& stack, std::uint64_t experts, co
             parts.push_back({stack.fused, e * stack.fused_rows + stack.first_row, stack.rows});
         }
     }
-    table.assemble(prefix + stack.projection + ".weight", {experts, stack.rows, stack.columns}, Role::Expert, std::move(parts));
+    table.assemble(prefix + stack.projection + ".weight", {experts, stack.rows, stack.columns}, Role::Expert,
+                   std::move(parts));
 }
 
 }  // namespace
 
-void add_moe_tensors(TensorTable& table, const checkpoint::TextConfig& config, const std::string& layer, const Checkpoint& checkpoint) {
+void add_moe_tensors(TensorTable& table, const checkpoint::TextConfig& config, const std::string& layer,
+                     const Checkpoint& checkpoint) {
     const MoeConfig& moe = *config.moe;
     const std::uint64_t hidden = config.hidden_size;
     const std::uint64_t inner = moe.moe_intermediate_size;
     const std::string p = layer + "mlp.";
     const std::string experts = p + "experts.";
     table.add(p + "gate.weight", {moe.num_experts, hidden}, Role::Router);
-    add_stack(table, {"gate_proj", experts + "gate_up_proj", 2 * inner, 0, inner, hidden}, moe.num_experts, experts, checkpoint);
-    add_stack(table, {"up_proj", experts + "gate_up_proj", 2 * inner, inner, inner, hidden}, moe.num_experts, experts, checkpoint);
-    add_stack(table, {"down_proj", experts + "down_proj", hidden, 0, hidden, inner}, moe.num_experts, experts, checkpoint);
+    add_stack(table, {"gate_proj", experts + "gate_up_proj", 2 * inner, 0, inner, hidden}, moe.num_experts, experts,
+              checkpoint);
+    add_stack(table, {"up_proj", experts + "gate_up_proj", 2 * inner, inner, inner, hidden}, moe.num_experts, experts,
+              checkpoint);
+    add_stack(table, {"down_proj", experts + "down_proj", hidden, 0, hidden, inner}, moe.num_experts, experts,
+              checkpoint);
 
     const std::string shared = p + "shared_expert.";
     table.add(shared + "gate_proj.weight", {moe.shared_expert_intermediate_size, hidden}, Role::SharedExpert);

@@ -19,6 +19,7 @@ namespace deltavino::models {
 // then the I up rows) and mlp.experts.down_proj [E, H, I], or as one tensor per expert and projection,
 // mlp.experts.<e>.gate_proj.weight and so on. The names that are present decide, layer by layer: one
 // model may hold both. `layer` is 'model.layers.<i>.'.
-void add_moe_tensors(graph::TensorTable& table, const checkpoint::TextConfig& config, const std::string& layer, const checkpoint::Checkpoint& checkpoint);
+void add_moe_tensors(graph::TensorTable& table, const checkpoint::TextConfig& config, const std::string& layer,
+                     const checkpoint::Checkpoint& checkpoint);
 
 }  // namespace deltavino::models

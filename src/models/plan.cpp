@@ -32,11 +32,15 @@ bool same_bytes(const Tensor& a, const Tensor& b) {
 
 // Whether the head reads the embedding. transformers keeps a head that is in the checkpoint even when
 // config.json says tied; one with the same bytes is stored once.
-bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool assume_tied_head, std::vector<std::string>& notes) {
+bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool assume_tied_head,
+                      std::vector<std::string>& notes) {
     const Tensor* head = checkpoint.find("lm_head.weight");
     if (head == nullptr && !config_says_tied && !assume_tied_head) {
-        fail(ErrorKind::Input, "cannot use '{}': config.json says that tie_word_embeddings is false, and there is no tensor 'lm_head.weight' "
-             "(--assume-tied-head takes the embedding as the head)", checkpoint.directory().string());
+        fail(ErrorKind::Input,
+             "cannot use '{}': config.json says that tie_word_embeddings is false, and there is no tensor "
+             "'lm_head.weight' "
+             "(--assume-tied-head takes the embedding as the head)",
+             checkpoint.directory().string());
     }
     if (head == nullptr || !config_says_tied) {
         return head == nullptr;
@@ -44,7 +48,9 @@ bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool 
     const Tensor* embedding = checkpoint.find("model.embed_tokens.weight");
     const bool same = embedding != nullptr && same_bytes(*embedding, *head);
     if (!same) {
-        notes.push_back("config.json says that the head is tied to the embedding, but 'lm_head.weight' has other values: it is kept, as transformers does");
+        notes.push_back(
+            "config.json says that the head is tied to the embedding, but 'lm_head.weight' has other values: it is "
+            "kept, as transformers does");
     }
     return same;
 }
@@ -57,17 +63,22 @@ Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assum
     plan.notes = plan.config.notes;
     plan.task = choose_task(task, plan.config);
     if (plan.config.text.count(checkpoint::LayerKind::FullAttention) == 0) {
-        fail(ErrorKind::Unsupported, "cannot export this model: it has no full-attention layer, from which positions are counted");
+        fail(ErrorKind::Unsupported,
+             "cannot export this model: it has no full-attention layer, from which positions are counted");
     }
     if (checkpoint.converted_for_mlx()) {
-        fail(ErrorKind::Unsupported, "cannot export '{}': its files were converted for MLX, which stores norms and convolutions differently; use the original checkpoint",
+        fail(ErrorKind::Unsupported,
+             "cannot export '{}': its files were converted for MLX, which stores norms and convolutions differently; "
+             "use the original checkpoint",
              checkpoint.directory().string());
     }
     plan.tied_head = decide_tied_head(checkpoint, plan.config.text.tie_word_embeddings, assume_tied_head, plan.notes);
     add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
     if (plan.task == Task::ImageTextToText) {
         if (!plan.config.text.rope.mrope_interleaved) {
-            fail(ErrorKind::Unsupported, "cannot export this model: mrope_interleaved is false, only interleaved multimodal positions are handled");
+            fail(ErrorKind::Unsupported,
+                 "cannot export this model: mrope_interleaved is false, only interleaved multimodal positions are "
+                 "handled");
         }
         add_vision_tensors(plan.table, *plan.config.vision);
     } else {

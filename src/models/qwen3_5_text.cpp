@@ -25,7 +25,8 @@ void add_mixer_tensors(TensorTable& table, const TextConfig& c, const std::strin
         const std::string p = layer + "self_attn.";
         const std::uint64_t queries = c.num_attention_heads * c.head_dim;
         const std::uint64_t keys = c.num_key_value_heads * c.head_dim;
-        table.add(p + "q_proj.weight", {2 * queries, hidden}, Role::AttentionProjection);  // query and gate of each head
+        table.add(p + "q_proj.weight", {2 * queries, hidden},
+                  Role::AttentionProjection);  // query and gate of each head
         table.add(p + "k_proj.weight", {keys, hidden}, Role::AttentionProjection);
         table.add(p + "v_proj.weight", {keys, hidden}, Role::AttentionProjection);
         table.add(p + "o_proj.weight", {hidden, queries}, Role::AttentionProjection);
@@ -69,8 +70,9 @@ struct Shared {
     Value gate;  // of padding, for the linear layers
 };
 
-Value build_layers(Value x, const TextConfig& config, Weights& weights, const Shared& shared, const std::vector<blocks::KeyValueState>& cache,
-                   States& states, std::vector<std::string>& layer_outputs) {
+Value build_layers(Value x, const TextConfig& config, Weights& weights, const Shared& shared,
+                   const std::vector<blocks::KeyValueState>& cache, States& states,
+                   std::vector<std::string>& layer_outputs) {
     std::uint64_t linear_index = 0;
     std::uint64_t full_index = 0;
     for (std::uint64_t i = 0; i < config.num_hidden_layers; ++i) {
@@ -80,12 +82,16 @@ Value build_layers(Value x, const TextConfig& config, Weights& weights, const Sh
 
         const Value normed = blocks::zero_centred_norm(x, layer, "input_layernorm", config.rms_norm_eps, 3);
         const Value mixed = config.layer_types[i] == LayerKind::LinearAttention
-                                ? blocks::gated_delta_net(multiply(normed, shared.gate), layer / "linear_attn", config, linear_index++, states)
-                                : blocks::gated_attention(normed, layer / "self_attn", config, shared.rotary, shared.mask, cache[full_index++], states);
+                                ? blocks::gated_delta_net(multiply(normed, shared.gate), layer / "linear_attn", config,
+                                                          linear_index++, states)
+                                : blocks::gated_attention(normed, layer / "self_attn", config, shared.rotary,
+                                                          shared.mask, cache[full_index++], states);
         x = named(add(x, mixed), path + "/mixer_residual");
 
-        const Value normed_again = blocks::zero_centred_norm(x, layer, "post_attention_layernorm", config.rms_norm_eps, 3);
-        const Value forwarded = config.moe ? blocks::mixture_of_experts(normed_again, layer / "mlp", config) : blocks::swiglu(normed_again, layer / "mlp");
+        const Value normed_again =
+            blocks::zero_centred_norm(x, layer, "post_attention_layernorm", config.rms_norm_eps, 3);
+        const Value forwarded = config.moe ? blocks::mixture_of_experts(normed_again, layer / "mlp", config)
+                                           : blocks::swiglu(normed_again, layer / "mlp");
         layer_outputs.push_back(path + "/residual");
         x = named(add(x, forwarded), layer_outputs.back());
     }
@@ -95,7 +101,8 @@ Value build_layers(Value x, const TextConfig& config, Weights& weights, const Sh
 // ids i64 [B, S] -> [B, S, C]
 Value embed(const Value& ids, const Scope& decoder) {
     const Value table = decoder.matrix("embed_tokens.weight");
-    return named(gather(table, convert(ids, ov::element::i32), integer32(0)), decoder.path("embed_tokens.weight") + "/lookup");
+    return named(gather(table, convert(ids, ov::element::i32), integer32(0)),
+                 decoder.path("embed_tokens.weight") + "/lookup");
 }
 
 std::vector<blocks::KeyValueState> read_cache(States& states, const TextConfig& config) {
@@ -107,8 +114,9 @@ std::vector<blocks::KeyValueState> read_cache(States& states, const TextConfig& 
 }
 
 // Layers, final norm and head over the embeddings x [B, S, C].
-TextModel finish(Value x, const TextConfig& config, Weights& weights, bool tied, const Shared& shared, const std::vector<blocks::KeyValueState>& cache,
-                 States& states, const ov::ParameterVector& inputs, const char* model_name) {
+TextModel finish(Value x, const TextConfig& config, Weights& weights, bool tied, const Shared& shared,
+                 const std::vector<blocks::KeyValueState>& cache, States& states, const ov::ParameterVector& inputs,
+                 const char* model_name) {
     const Scope decoder(weights, "model.");
     TextModel result;
     x = build_layers(x, config, weights, shared, cache, states, result.layer_outputs);
@@ -124,7 +132,8 @@ TextModel finish(Value x, const TextConfig& config, Weights& weights, bool tied,
 
 }  // namespace
 
-void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied, const checkpoint::Checkpoint& checkpoint) {
+void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied,
+                      const checkpoint::Checkpoint& checkpoint) {
     table.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, Role::Embedding);
     for (std::uint64_t i = 0; i < config.num_hidden_layers; ++i) {
         const std::string layer = layer_prefix(i);
@@ -151,14 +160,17 @@ TextModel build_text_model(const TextConfig& config, Weights& weights, bool tied
     const Value x = embed(input_ids, Scope(weights, "model."));
     States states({beam_idx, dimension(input_ids, 0)});
     const std::vector<blocks::KeyValueState> cache = read_cache(states, config);
-    const Shared shared{blocks::sequential_rotary(cache.front().key.past, input_ids, config.rope), blocks::causal_mask(attention_mask, input_ids),
+    const Shared shared{blocks::sequential_rotary(cache.front().key.past, input_ids, config.rope),
+                        blocks::causal_mask(attention_mask, input_ids),
                         blocks::padding_gate(attention_mask, input_ids)};
-    return finish(x, config, weights, tied, shared, cache, states, {input_ids, attention_mask, beam_idx}, "qwen3_5_text");
+    return finish(x, config, weights, tied, shared, cache, states, {input_ids, attention_mask, beam_idx},
+                  "qwen3_5_text");
 }
 
 TextModel build_language_model(const TextConfig& config, Weights& weights, bool tied) {
     const auto attention_mask = parameter(ov::element::i64, {-1, -1}, names::kAttentionMask);
-    const auto inputs_embeds = parameter(ov::element::f32, {-1, -1, static_cast<std::int64_t>(config.hidden_size)}, names::kInputsEmbeds);
+    const auto inputs_embeds =
+        parameter(ov::element::f32, {-1, -1, static_cast<std::int64_t>(config.hidden_size)}, names::kInputsEmbeds);
     const auto position_ids = parameter(ov::element::i64, {4, -1, -1}, names::kPositionIds);
     const auto beam_idx = parameter(ov::element::i32, {-1}, names::kBeamIdx);
 
@@ -166,14 +178,17 @@ TextModel build_language_model(const TextConfig& config, Weights& weights, bool 
     const Value x = reshape(inputs_embeds, {0, 0, static_cast<std::int64_t>(config.hidden_size)});
     States states({beam_idx, dimension(inputs_embeds, 0)});
     const std::vector<blocks::KeyValueState> cache = read_cache(states, config);
-    const Shared shared{blocks::multimodal_rotary(position_ids, config.rope), blocks::causal_mask(attention_mask, inputs_embeds),
+    const Shared shared{blocks::multimodal_rotary(position_ids, config.rope),
+                        blocks::causal_mask(attention_mask, inputs_embeds),
                         blocks::padding_gate(attention_mask, inputs_embeds)};
-    return finish(x, config, weights, tied, shared, cache, states, {attention_mask, inputs_embeds, position_ids, beam_idx}, "qwen3_5_language");
+    return finish(x, config, weights, tied, shared, cache, states,
+                  {attention_mask, inputs_embeds, position_ids, beam_idx}, "qwen3_5_language");
 }
 
 std::shared_ptr<ov::Model> build_text_embeddings(Weights& weights) {
     const auto ids = parameter(ov::element::i64, {-1, -1}, names::kInput);
-    return single_output_model(embed(ids, Scope(weights, "model.")), names::kInputsEmbeds, {ids}, "qwen3_5_text_embeddings");
+    return single_output_model(embed(ids, Scope(weights, "model.")), names::kInputsEmbeds, {ids},
+                               "qwen3_5_text_embeddings");
 }
 
 }  // namespace deltavino::models

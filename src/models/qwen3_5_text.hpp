@@ -23,7 +23,8 @@ namespace deltavino::models {
 
 // The rows of the decoder. `tied`: the head reads the embedding. The names in `checkpoint` tell how the
 // experts are stored.
-void add_text_tensors(graph::TensorTable& table, const checkpoint::TextConfig& config, bool tied, const checkpoint::Checkpoint& checkpoint);
+void add_text_tensors(graph::TensorTable& table, const checkpoint::TextConfig& config, bool tied,
+                      const checkpoint::Checkpoint& checkpoint);
 
 struct TextModel {
     std::shared_ptr<ov::Model> model;

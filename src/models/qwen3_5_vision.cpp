@@ -36,7 +36,8 @@ std::int64_t merged_width(const VisionConfig& config) {
 void add_vision_tensors(TensorTable& table, const VisionConfig& c) {
     const std::uint64_t width = c.hidden_size;
     const auto merged = static_cast<std::uint64_t>(merged_width(c));
-    add_biased(table, "visual.patch_embed.proj", {width, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size});
+    add_biased(table, "visual.patch_embed.proj",
+               {width, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size});
     table.add("visual.pos_embed.weight", {c.num_position_embeddings, width}, Role::VisionTable);
     for (std::uint64_t i = 0; i < c.depth; ++i) {
         const std::string p = block_prefix(i);
@@ -64,7 +65,8 @@ std::shared_ptr<ov::Model> build_vision_positions(Weights& weights) {
     const auto indices = parameter(ov::element::i64, {4, -1}, names::kInput);
     const Scope visual(weights, "visual.");
     const Value rows = gather(visual.matrix("pos_embed.weight"), convert(indices, ov::element::i32), integer32(0));
-    return single_output_model(named(rows, visual.path("pos_embed.weight") + "/lookup"), names::kLastHiddenState, {indices}, "qwen3_5_vision_positions");
+    return single_output_model(named(rows, visual.path("pos_embed.weight") + "/lookup"), names::kLastHiddenState,
+                               {indices}, "qwen3_5_vision_positions");
 }
 
 std::shared_ptr<ov::Model> build_vision_merger(const VisionConfig& c, Weights& weights) {
@@ -81,8 +83,10 @@ std::shared_ptr<ov::Model> build_vision_merger(const VisionConfig& c, Weights& w
     }
     const Scope merger(weights, "visual.merger.");
     const Value joined = reshape(blocks::layer_norm(x, merger, "norm"), {-1, merged_width(c)});  // [N / m^2, m^2 C]
-    const Value merged = blocks::biased_linear(blocks::gelu(blocks::biased_linear(joined, merger, "linear_fc1")), merger, "linear_fc2");
-    return single_output_model(merged, names::kLastHiddenState, {hidden_states, attention_mask, angles}, "qwen3_5_vision_merger");
+    const Value merged =
+        blocks::biased_linear(blocks::gelu(blocks::biased_linear(joined, merger, "linear_fc1")), merger, "linear_fc2");
+    return single_output_model(merged, names::kLastHiddenState, {hidden_states, attention_mask, angles},
+                               "qwen3_5_vision_merger");
 }
 
 }  // namespace deltavino::models

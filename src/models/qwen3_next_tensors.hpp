@@ -17,6 +17,7 @@ namespace deltavino::models {
 // and the block reads in_proj_qkv (all q, all k, all v), in_proj_z, in_proj_b and in_proj_a, as Qwen3.5
 // checkpoints have them. `module` is 'model.layers.<i>.linear_attn.'. Source: transformers 5.2
 // `Qwen3NextGatedDeltaNet.fix_query_key_value_ordering`.
-void add_interleaved_projections(graph::TensorTable& table, const checkpoint::TextConfig& config, const std::string& module);
+void add_interleaved_projections(graph::TensorTable& table, const checkpoint::TextConfig& config,
+                                 const std::string& module);
 
 }  // namespace deltavino::models

@@ -18,14 +18,18 @@ Task choose_task(const std::string& wanted, const checkpoint::ModelConfig& confi
     }
     if (wanted == task_name(Task::ImageTextToText)) {
         if (!vision) {
-            fail(ErrorKind::Unsupported, "cannot export this model for '{}': its config.json has no vision_config", wanted);
+            fail(ErrorKind::Unsupported, "cannot export this model for '{}': its config.json has no vision_config",
+                 wanted);
         }
         return Task::ImageTextToText;
     }
     if (wanted == "text-generation") {
-        fail(ErrorKind::Unsupported, "cannot export for 'text-generation': models without states are not written; use 'text-generation-with-past'");
+        fail(ErrorKind::Unsupported,
+             "cannot export for 'text-generation': models without states are not written; use "
+             "'text-generation-with-past'");
     }
-    fail(ErrorKind::Usage, "unknown task '{}', expected auto, {} or {}", wanted, task_name(Task::TextGeneration), task_name(Task::ImageTextToText));
+    fail(ErrorKind::Usage, "unknown task '{}', expected auto, {} or {}", wanted, task_name(Task::TextGeneration),
+         task_name(Task::ImageTextToText));
 }
 
 }  // namespace deltavino::models

@@ -9,25 +9,23 @@
 
 namespace deltavino::quant {
 
-constexpr float kNf4Levels[16] = {-1.0f,         -0.696192801f, -0.525073051f, -0.394917488f,
-                                  -0.284441382f, -0.184773430f, -0.091050036f, 0.0f,
-                                  0.079580300f,  0.160930201f,  0.246112302f,  0.337915242f,
-                                  0.440709829f,  0.562617004f,  0.722956836f,  1.0f};
+constexpr float kNf4Levels[16] = {
+    -1.0f,        -0.696192801f, -0.525073051f, -0.394917488f, -0.284441382f, -0.184773430f, -0.091050036f, 0.0f,
+    0.079580300f, 0.160930201f,  0.246112302f,  0.337915242f,  0.440709829f,  0.562617004f,  0.722956836f,  1.0f};
 
 constexpr float kF4e2m1Levels[16] = {0.0f,  0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
                                      -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
 
 namespace {
 
-constexpr float kNf4Borders[15] = {
-    -0x1.b239b0p-1f, -0x1.38a4dep-1f, -0x1.d708fep-2f, -0x1.5bd4eap-2f, -0x1.e079d6p-3f,
-    -0x1.1a7176p-3f, -0x1.74f0e0p-5f, 0x1.45f600p-5f,  0x1.ec90c8p-4f,  0x1.a0cfc2p-3f,
-    0x1.2b05aap-2f,  0x1.8ea7f4p-2f,  0x1.00da08p-1f,  0x1.491b60p-1f,  0x1.b913b4p-1f};
+constexpr float kNf4Borders[15] = {-0x1.b239b0p-1f, -0x1.38a4dep-1f, -0x1.d708fep-2f, -0x1.5bd4eap-2f, -0x1.e079d6p-3f,
+                                   -0x1.1a7176p-3f, -0x1.74f0e0p-5f, 0x1.45f600p-5f,  0x1.ec90c8p-4f,  0x1.a0cfc2p-3f,
+                                   0x1.2b05aap-2f,  0x1.8ea7f4p-2f,  0x1.00da08p-1f,  0x1.491b60p-1f,  0x1.b913b4p-1f};
 
 // Ties go to the even code, hence a border at the tie or just above it.
-constexpr float kF4e2m1Borders[14] = {
-    -5.0f, -0x1.bffffep+1f, -2.5f, -0x1.bffffep+0f, -1.25f, -0x1.7ffffep-1f, -0.25f, 0x1.000002p-2f,
-    0.75f, 0x1.400002p+0f,  1.75f, 0x1.400002p+1f,  3.5f,   0x1.400002p+2f};
+constexpr float kF4e2m1Borders[14] = {-5.0f,           -0x1.bffffep+1f, -2.5f,          -0x1.bffffep+0f, -1.25f,
+                                      -0x1.7ffffep-1f, -0.25f,          0x1.000002p-2f, 0.75f,           0x1.400002p+0f,
+                                      1.75f,           0x1.400002p+1f,  3.5f,           0x1.400002p+2f};
 constexpr float kF4e2m1Ascending[15] = {-6.0f, -4.0f, -3.0f, -2.0f, -1.5f, -1.0f, -0.5f, 0.0f,
                                         0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f};
 
@@ -37,8 +35,7 @@ struct Shape {
     std::size_t levels;
 };
 
-constexpr Codebook make_book(Shape shape, const float* levels, const float* codes,
-                             const float* borders) {
+constexpr Codebook make_book(Shape shape, const float* levels, const float* codes, const float* borders) {
     Codebook book{};
     book.buckets_per_unit = shape.buckets_per_unit;
     book.offset = shape.offset;
@@ -88,8 +85,7 @@ constexpr Codebook with_negative_zero(Codebook book, float code) {
 
 }  // namespace
 
-constexpr Codebook kNf4Book =
-    with_negative_zero(make_book(kNf4Shape, kNf4Levels, kNf4Codes, kNf4Borders), 7);
+constexpr Codebook kNf4Book = with_negative_zero(make_book(kNf4Shape, kNf4Levels, kNf4Codes, kNf4Borders), 7);
 constexpr Codebook kF4e2m1Book =
     with_negative_zero(make_book(kF4e2m1Shape, kF4e2m1Ascending, kF4e2m1Codes, kF4e2m1Borders), 8);
 
@@ -103,8 +99,7 @@ float nncf_mxfp4_scale(float largest_magnitude, bool small_weight) {
     float exponent = 0;
     if (small_weight) {
         const float scale = largest_magnitude / 6.0f;
-        exponent =
-            static_cast<float>(std::log2(static_cast<double>(scale < epsilon ? epsilon : scale)));
+        exponent = static_cast<float>(std::log2(static_cast<double>(scale < epsilon ? epsilon : scale)));
     } else {
         const float scale = (largest_magnitude < epsilon ? epsilon : largest_magnitude) / 6.0f;
         exponent = static_cast<float>(std::log(static_cast<double>(scale))) * per_log_two;

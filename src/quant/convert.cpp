@@ -4,15 +4,15 @@
 
 #include "base/error.hpp"
 #include "base/half.hpp"
-#include "quant/kernels.hpp"
+#include "quant/kernels/kernels.hpp"
 
 namespace deltavino::quant {
 namespace {
 
 void require_bytes(SourceType type, std::size_t values, std::size_t bytes) {
     if (bytes / source_bytes(type) != values || bytes % source_bytes(type) != 0) {
-        fail(ErrorKind::Internal, "conversion of {} values got {} bytes of a {} byte type", values,
-             bytes, source_bytes(type));
+        fail(ErrorKind::Internal, "conversion of {} values got {} bytes of a {} byte type", values, bytes,
+             source_bytes(type));
     }
 }
 
@@ -42,8 +42,7 @@ void widen(SourceType type, std::span<const std::byte> in, std::span<float> out,
     kernels_for(isa).widen(type, in.data(), out.size(), out.data());
 }
 
-std::uint64_t narrow(SourceType type, std::span<const float> in, std::span<std::byte> out,
-                     Isa isa) {
+std::uint64_t narrow(SourceType type, std::span<const float> in, std::span<std::byte> out, Isa isa) {
     require_bytes(type, in.size(), out.size());
     return kernels_for(isa).narrow(type, in.data(), in.size(), out.data());
 }

@@ -21,16 +21,11 @@ unsigned code_at(unsigned bits, std::span<const std::byte> bytes, std::uint64_t 
 
 float level_of(Format format, unsigned code) {
     switch (format) {
-        case Format::I8:
-            return static_cast<float>(static_cast<int>(code ^ 128u) - 128);
-        case Format::I4:
-            return static_cast<float>(static_cast<int>(code ^ 8u) - 8);
-        case Format::NF4:
-            return kNf4Levels[code];
-        case Format::MXFP4:
-            return kF4e2m1Levels[code];
-        default:
-            return static_cast<float>(code);
+        case Format::I8: return static_cast<float>(static_cast<int>(code ^ 128u) - 128);
+        case Format::I4: return static_cast<float>(static_cast<int>(code ^ 8u) - 8);
+        case Format::NF4: return kNf4Levels[code];
+        case Format::MXFP4: return kF4e2m1Levels[code];
+        default: return static_cast<float>(code);
     }
 }
 
@@ -45,20 +40,19 @@ float scale_at(ScaleType type, std::span<const std::byte> bytes, std::uint64_t g
 
 }  // namespace
 
-void dequantize_rows(const Scheme& scheme, std::uint64_t rows, std::uint64_t columns,
-                     const QuantizedView& in, std::span<float> out) {
+void dequantize_rows(const Scheme& scheme, std::uint64_t rows, std::uint64_t columns, const QuantizedView& in,
+                     std::span<float> out) {
     const FormatTraits& format = traits(scheme.format);
     const StorageBytes bytes = storage_bytes(scheme, rows, columns);
     if (bytes.packed != in.packed.size() || bytes.zero_points != in.zero_points.size() ||
         bytes.scales != in.scales.size() || out.size() != rows * columns) {
-        fail(ErrorKind::Internal, "cannot read back [{}, {}] of {}: a buffer has the wrong size",
-             rows, columns, scheme_text(scheme));
+        fail(ErrorKind::Internal, "cannot read back [{}, {}] of {}: a buffer has the wrong size", rows, columns,
+             scheme_text(scheme));
     }
     const std::uint64_t group = scheme.group_size == 0 ? columns : scheme.group_size;
     for (std::uint64_t i = 0; i < out.size(); ++i) {
-        const float zero = format.zero_point
-                               ? static_cast<float>(code_at(format.bits, in.zero_points, i / group))
-                               : 0.0f;
+        const float zero =
+            format.zero_point ? static_cast<float>(code_at(format.bits, in.zero_points, i / group)) : 0.0f;
         const float level = level_of(scheme.format, code_at(format.bits, in.packed, i));
         out[i] = (level - zero) * scale_at(format.scale_type, in.scales, i / group);
     }

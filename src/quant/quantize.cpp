@@ -3,7 +3,7 @@
 #include "quant/quantize.hpp"
 
 #include "base/checked.hpp"
-#include "quant/kernels.hpp"
+#include "quant/kernels/kernels.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -23,13 +23,11 @@ void require_usable(std::span<const float> importance, std::uint64_t columns) {
         return;
     }
     if (importance.size() != columns) {
-        fail(ErrorKind::Internal, "importance has {} values for {} columns", importance.size(),
-             columns);
+        fail(ErrorKind::Internal, "importance has {} values for {} columns", importance.size(), columns);
     }
     for (std::size_t i = 0; i < importance.size(); ++i) {
         if (!std::isfinite(importance[i]) || importance[i] < 0.0f) {
-            fail(ErrorKind::Internal,
-                 "importance of column {} is {}, expected a finite value of at least 0", i,
+            fail(ErrorKind::Internal, "importance of column {} is {}, expected a finite value of at least 0", i,
                  importance[i]);
         }
     }
@@ -60,8 +58,7 @@ double BlockStatistics::relative_error() const {
 }
 
 BlockStatistics quantize_rows(const Scheme& scheme, Search search, const RowBlock& block,
-                              std::span<const float> importance, const QuantizedRows& out,
-                              Isa isa) {
+                              std::span<const float> importance, const QuantizedRows& out, Isa isa) {
     if (const std::string why = why_unfit(scheme, block.columns); !why.empty()) {
         fail(ErrorKind::Internal, "cannot quantize rows: {}", why);
     }

@@ -82,8 +82,7 @@ struct BlockStatistics {
 // Throws ErrorKind::Internal when the scheme does not fit, a span has the wrong size, the
 // importance is not usable or the instruction set is not available.
 BlockStatistics quantize_rows(const Scheme& scheme, Search search, const RowBlock& block,
-                              std::span<const float> importance, const QuantizedRows& out,
-                              Isa isa = best_isa());
+                              std::span<const float> importance, const QuantizedRows& out, Isa isa = best_isa());
 
 // The same spans, only read.
 struct QuantizedView {
@@ -93,7 +92,7 @@ struct QuantizedView {
 };
 
 // The values as they come back, in float32; a plain loop, for tests and reports.
-void dequantize_rows(const Scheme& scheme, std::uint64_t rows, std::uint64_t columns,
-                     const QuantizedView& in, std::span<float> out);
+void dequantize_rows(const Scheme& scheme, std::uint64_t rows, std::uint64_t columns, const QuantizedView& in,
+                     std::span<float> out);
 
 }  // namespace deltavino::quant

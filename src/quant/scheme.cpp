@@ -65,9 +65,8 @@ StorageBytes storage_bytes(const Scheme& scheme, std::uint64_t rows, std::uint64
 std::string why_unfit(const Scheme& scheme, std::uint64_t columns) {
     const FormatTraits& format = traits(scheme.format);
     if (columns < 2) {
-        return fmt::format(
-            "a weight with {} column{} is not quantized: the scale would be the weight", columns,
-            columns == 1 ? "" : "s");
+        return fmt::format("a weight with {} column{} is not quantized: the scale would be the weight", columns,
+                           columns == 1 ? "" : "s");
     }
     if (format.bits == 4 && columns % 2 != 0) {
         return fmt::format("{} needs an even number of columns, got {}", format.name, columns);
@@ -75,8 +74,7 @@ std::string why_unfit(const Scheme& scheme, std::uint64_t columns) {
     if (scheme.format == Format::MXFP4 && scheme.group_size != kMxfp4Group) {
         return scheme.group_size == 0
                    ? fmt::format("mxfp4 needs groups of {} columns, not per channel", kMxfp4Group)
-                   : fmt::format("mxfp4 needs groups of {} columns, got {}", kMxfp4Group,
-                                 scheme.group_size);
+                   : fmt::format("mxfp4 needs groups of {} columns, got {}", kMxfp4Group, scheme.group_size);
     }
     if (scheme.group_size == 0) {
         return {};
@@ -85,8 +83,7 @@ std::string why_unfit(const Scheme& scheme, std::uint64_t columns) {
         return fmt::format("group size {} does not divide {} columns", scheme.group_size, columns);
     }
     if (!std::has_single_bit(scheme.group_size) || scheme.group_size < kSmallestGroup) {
-        return fmt::format("group size {} is not a power of two of at least {}", scheme.group_size,
-                           kSmallestGroup);
+        return fmt::format("group size {} is not a power of two of at least {}", scheme.group_size, kSmallestGroup);
     }
     return {};
 }

@@ -3,9 +3,9 @@
 
 #include "base/error.hpp"
 #include "graph/names.hpp"
-#include "runtime/chat_template.hpp"
-#include "runtime/image_decode.hpp"
+#include "runtime/chat/template.hpp"
 #include "runtime/openvino_call.hpp"
+#include "runtime/picture/decode.hpp"
 
 #include <algorithm>
 
@@ -20,9 +20,13 @@ const fs::path& require_directory(const fs::path& directory) {
     if (!fs::is_directory(directory, error)) {
         fail(ErrorKind::Input, "cannot use '{}': it is not a directory", directory.string());
     }
-    const auto has = [&](const char* name) { return fs::exists(directory / (std::string(name) + ".xml"), error); };
+    const auto has = [&](const char* name) {
+        return fs::exists(directory / (std::string(name) + ".xml"), error);
+    };
     if (!has(names::kTextModel) && !has(names::kLanguageModel)) {
-        fail(ErrorKind::Input, "cannot use '{}': it has neither {}.xml nor {}.xml; `deltavino export` makes such a directory from a checkpoint",
+        fail(ErrorKind::Input,
+             "cannot use '{}': it has neither {}.xml nor {}.xml; `deltavino export` makes such a directory from a "
+             "checkpoint",
              directory.string(), names::kTextModel, names::kLanguageModel);
     }
     return directory;
@@ -33,8 +37,10 @@ const fs::path& require_directory(const fs::path& directory) {
 Engine::Engine(const fs::path& directory, const DeviceSettings& settings)
     : tokenizer_(core_, require_directory(directory)), language_(core_, directory, settings) {
     if (language_.takes_embeddings()) {
-        ov::CompiledModel compiled = compile(core_, read_model(core_, directory, names::kTextEmbeddings), names::kTextEmbeddings, settings);
-        text_embeddings_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", names::kTextEmbeddings), [&]() { return compiled.create_infer_request(); });
+        ov::CompiledModel compiled =
+            compile(core_, read_model(core_, directory, names::kTextEmbeddings), names::kTextEmbeddings, settings);
+        text_embeddings_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", names::kTextEmbeddings),
+                                         [&]() { return compiled.create_infer_request(); });
         vision_ = std::make_unique<VisionModel>(core_, directory, settings);
         image_pad_ = tokenizer_.single_id(kImagePad);
     }
@@ -81,7 +87,8 @@ std::span<float> Engine::feed(std::vector<std::int64_t> ids, std::span<const Pic
             grids.push_back(picture.grid);
         }
         constexpr std::int64_t kNone = -1;
-        TokenPositions positions = token_positions(ids, pictures.empty() ? kNone : image_pad_, grids, vision_->settings().merge_size, next_position_);
+        TokenPositions positions = token_positions(ids, pictures.empty() ? kNone : image_pad_, grids,
+                                                   vision_->settings().merge_size, next_position_);
         next_position = positions.next;
         batch.positions = std::move(positions.axes);
         batch.embeddings = embed(ids, pictures);
@@ -109,10 +116,13 @@ std::vector<float> Engine::embed(const std::vector<std::int64_t>& ids, std::span
         for (std::size_t row = 0; row < picture.rows.size() / width; ++row) {
             place = std::find(place, ids.end(), image_pad_);
             if (place == ids.end() || picture.rows.size() % width != 0) {
-                fail(ErrorKind::Input, "the vision tower gives {} values for a picture, which does not fit embeddings of width {}", picture.rows.size(), width);
+                fail(ErrorKind::Input,
+                     "the vision tower gives {} values for a picture, which does not fit embeddings of width {}",
+                     picture.rows.size(), width);
             }
             const auto begin = picture.rows.begin() + static_cast<std::ptrdiff_t>(row * width);
-            std::copy(begin, begin + static_cast<std::ptrdiff_t>(width), embeddings.begin() + (place - ids.begin()) * static_cast<std::ptrdiff_t>(width));
+            std::copy(begin, begin + static_cast<std::ptrdiff_t>(width),
+                      embeddings.begin() + (place - ids.begin()) * static_cast<std::ptrdiff_t>(width));
             ++place;
         }
     }

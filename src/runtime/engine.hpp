@@ -1,8 +1,8 @@
 // The models of an exported directory together: text and pictures in, logits out.
 #pragma once
 
+#include "runtime/chat/tokenizer.hpp"
 #include "runtime/language_model.hpp"
-#include "runtime/tokenizer.hpp"
 #include "runtime/vision_model.hpp"
 
 #include <cstdint>
@@ -58,10 +58,10 @@ private:
     ov::Core core_;
     Tokenizer tokenizer_;
     LanguageModel language_;
-    ov::InferRequest text_embeddings_;      // of vision-language models
-    std::unique_ptr<VisionModel> vision_;   // likewise
-    std::int64_t image_pad_ = -1;           // likewise
-    std::int64_t next_position_ = 0;        // M-RoPE position of the next token
+    ov::InferRequest text_embeddings_;     // of vision-language models
+    std::unique_ptr<VisionModel> vision_;  // likewise
+    std::int64_t image_pad_ = -1;          // likewise
+    std::int64_t next_position_ = 0;       // M-RoPE position of the next token
     std::vector<std::int64_t> history_;
 };
 

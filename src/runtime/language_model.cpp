@@ -38,7 +38,8 @@ ov::Tensor copy_of(const ov::Tensor& tensor) {
 ov::Tensor first_tokens(const ov::Tensor& state, std::size_t tokens, const std::string& name) {
     const ov::Shape shape = state.get_shape();
     if (shape.size() != 4 || shape[2] < tokens) {
-        fail(ErrorKind::Internal, "state '{}' has shape {}, expected 4 axes and at least {} tokens", name, shape_text({shape.begin(), shape.end()}), tokens);
+        fail(ErrorKind::Internal, "state '{}' has shape {}, expected 4 axes and at least {} tokens", name,
+             shape_text({shape.begin(), shape.end()}), tokens);
     }
     return copy_of(ov::Tensor(state, {0, 0, 0, 0}, {shape[0], shape[1], tokens, shape[3]}));
 }
@@ -51,12 +52,15 @@ void keep_last_token(const std::shared_ptr<ov::Model>& model) {
         if (!head || !result->input_value(0).get_names().contains(names::kLogits)) {
             continue;
         }
-        const auto number = [](std::int64_t value) { return ov::op::v0::Constant::create(ov::element::i64, {1}, {value}); };
+        const auto number = [](std::int64_t value) {
+            return ov::op::v0::Constant::create(ov::element::i64, {1}, {value});
+        };
         const ov::Output<ov::Node> hidden = head->input_value(0);  // [B, tokens, hidden]
         if (hidden.get_partial_shape().rank() != 3) {
             continue;
         }
-        const auto last = std::make_shared<ov::op::v8::Slice>(hidden, number(-1), number(std::numeric_limits<std::int64_t>::max()), number(1), number(1));
+        const auto last = std::make_shared<ov::op::v8::Slice>(
+            hidden, number(-1), number(std::numeric_limits<std::int64_t>::max()), number(1), number(1));
         head->input(0).replace_source_output(last->output(0));
     }
     model->validate_nodes_and_infer_types();
@@ -74,8 +78,9 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
     properties.emplace(ov::hint::inference_precision(type));
     if (settings.precision == "f32") {
         // Whatever else would round: quantized key and value states, activations quantized on the fly.
-        const auto supported = openvino_call(ErrorKind::Usage, fmt::format("use device '{}'", settings.device),
-                                             [&]() { return core.get_property(settings.device, ov::supported_properties); });
+        const auto supported = openvino_call(ErrorKind::Usage, fmt::format("use device '{}'", settings.device), [&]() {
+            return core.get_property(settings.device, ov::supported_properties);
+        });
         const auto add = [&](const std::pair<std::string, ov::Any>& property) {
             if (std::find(supported.begin(), supported.end(), property.first) != supported.end()) {
                 properties.insert(property);
@@ -93,10 +98,12 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const fs::path& directory,
     if (!fs::exists(xml, error)) {
         fail(ErrorKind::Input, "cannot use '{}': '{}' is missing", directory.string(), xml.filename().string());
     }
-    return openvino_call(ErrorKind::Input, fmt::format("read '{}'", xml.string()), [&]() { return core.read_model(xml); });
+    return openvino_call(ErrorKind::Input, fmt::format("read '{}'", xml.string()),
+                         [&]() { return core.read_model(xml); });
 }
 
-ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name, const DeviceSettings& settings) {
+ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
+                          const DeviceSettings& settings) {
     const ov::AnyMap properties = compile_properties(core, settings);
     return openvino_call(ErrorKind::Unsupported, fmt::format("prepare '{}' for device '{}'", name, settings.device),
                          [&]() { return core.compile_model(model, settings.device, properties); });
@@ -108,12 +115,14 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
     const std::shared_ptr<ov::Model> model = read_model(core, directory, name);
     const std::vector<const char*> wanted =
-        takes_embeddings_ ? std::vector<const char*>{names::kInputsEmbeds, names::kAttentionMask, names::kPositionIds, names::kBeamIdx}
+        takes_embeddings_ ? std::vector<const char*>{names::kInputsEmbeds, names::kAttentionMask, names::kPositionIds,
+                                                     names::kBeamIdx}
                           : std::vector<const char*>{names::kInputIds, names::kAttentionMask, names::kBeamIdx};
     Problems problems;
     for (const char* input : wanted) {
         const auto inputs = model->inputs();
-        if (std::none_of(inputs.begin(), inputs.end(), [input](const auto& port) { return port.get_names().contains(input); })) {
+        if (std::none_of(inputs.begin(), inputs.end(),
+                         [input](const auto& port) { return port.get_names().contains(input); })) {
             problems.add(fmt::format("it has no input '{}'", input));
         }
     }
@@ -123,7 +132,8 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     problems.throw_if_any(ErrorKind::Unsupported, fmt::format("cannot run '{}/{}.xml'", directory.string(), name));
     openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { keep_last_token(model); });
     const ov::CompiledModel compiled = compile(core, model, name, settings);
-    request_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name), [&]() { return ov::CompiledModel(compiled).create_infer_request(); });
+    request_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
+                             [&]() { return ov::CompiledModel(compiled).create_infer_request(); });
     ov::Tensor beam(ov::element::i32, {1});
     *beam.data<std::int32_t>() = 0;
     request_.set_tensor(names::kBeamIdx, beam);
@@ -138,7 +148,9 @@ std::span<float> LanguageModel::read(const TokenBatch& batch) {
     mask_.resize(std::max(mask_.size(), total), 1);
     return openvino_call(ErrorKind::Input, "run the language model", [&]() {
         // The request only reads its inputs, and is done with them when infer() returns.
-        const auto shared = [](const void* data) { return const_cast<void*>(data); };
+        const auto shared = [](const void* data) {
+            return const_cast<void*>(data);
+        };
         request_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::i64, {1, total}, mask_.data()));
         if (takes_embeddings_) {
             positions_.clear();
@@ -149,7 +161,8 @@ std::span<float> LanguageModel::read(const TokenBatch& batch) {
                 positions_.insert(positions_.end(), axis.begin(), axis.end());
             }
             const std::size_t width = batch.embeddings.size() / tokens;
-            request_.set_tensor(names::kInputsEmbeds, ov::Tensor(ov::element::f32, {1, tokens, width}, shared(batch.embeddings.data())));
+            request_.set_tensor(names::kInputsEmbeds,
+                                ov::Tensor(ov::element::f32, {1, tokens, width}, shared(batch.embeddings.data())));
             request_.set_tensor(names::kPositionIds, ov::Tensor(ov::element::i64, {4, 1, tokens}, positions_.data()));
         } else {
             request_.set_tensor(names::kInputIds, ov::Tensor(ov::element::i64, {1, tokens}, shared(batch.ids.data())));
@@ -184,8 +197,10 @@ void LanguageModel::rewind(const Mark& mark) {
     openvino_call(ErrorKind::Unsupported, "restore the states of the language model", [&]() {
         for (ov::VariableState& state : request_.query_state()) {
             const std::string name = state.get_name();
-            const auto kept = std::find_if(mark.states.begin(), mark.states.end(), [&](const auto& entry) { return entry.first == name; });
-            state.set_state(kept != mark.states.end() ? kept->second : first_tokens(state.get_state(), mark.tokens, name));
+            const auto kept = std::find_if(mark.states.begin(), mark.states.end(),
+                                           [&](const auto& entry) { return entry.first == name; });
+            state.set_state(kept != mark.states.end() ? kept->second
+                                                      : first_tokens(state.get_state(), mark.tokens, name));
         }
     });
     tokens_read_ = mark.tokens;

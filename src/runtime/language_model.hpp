@@ -24,7 +24,8 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings);
 // Reads `directory`/`name`.xml; throws ErrorKind::Input naming the file when it is missing or broken.
 std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::path& directory, const char* name);
 
-ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name, const DeviceSettings& settings);
+ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
+                          const DeviceSettings& settings);
 
 // Cuts a language model so that it computes the logits of the last token only: all of them would be
 // tokens x vocabulary numbers. Models whose 'logits' are not the result of a MatMul stay as they are.
@@ -33,8 +34,8 @@ void keep_last_token(const std::shared_ptr<ov::Model>& model);
 // Tokens to feed: ids for a text model; embeddings and M-RoPE positions for a vision-language one.
 struct TokenBatch {
     std::vector<std::int64_t> ids;
-    std::vector<float> embeddings;                          // [tokens, hidden], empty for a text model
-    std::array<std::vector<std::int64_t>, 3> positions;     // as token_positions() gives them, empty for a text model
+    std::vector<float> embeddings;                       // [tokens, hidden], empty for a text model
+    std::array<std::vector<std::int64_t>, 3> positions;  // as token_positions() gives them, empty for a text model
 };
 
 class LanguageModel {

@@ -39,8 +39,8 @@ void append_picture(TokenPositions& positions, PatchGrid grid, std::uint32_t mer
 
 }  // namespace
 
-TokenPositions token_positions(std::span<const std::int64_t> ids, std::int64_t placeholder, std::span<const PatchGrid> grids, std::uint32_t merge_size,
-                               std::int64_t start) {
+TokenPositions token_positions(std::span<const std::int64_t> ids, std::int64_t placeholder,
+                               std::span<const PatchGrid> grids, std::uint32_t merge_size, std::int64_t start) {
     TokenPositions positions;
     positions.next = start;
     std::size_t picture = 0;
@@ -57,8 +57,11 @@ TokenPositions token_positions(std::span<const std::int64_t> ids, std::int64_t p
             fail(ErrorKind::Internal, "there are placeholders for more pictures than {}", grids.size());
         }
         const std::size_t count = grids[picture].patches() / (static_cast<std::size_t>(merge_size) * merge_size);
-        const std::size_t here = static_cast<std::size_t>(
-            std::find_if(ids.begin() + static_cast<std::ptrdiff_t>(i), ids.end(), [=](std::int64_t id) { return id != placeholder; }) - ids.begin()) - i;
+        const std::size_t here =
+            static_cast<std::size_t>(std::find_if(ids.begin() + static_cast<std::ptrdiff_t>(i), ids.end(),
+                                                  [=](std::int64_t id) { return id != placeholder; }) -
+                                     ids.begin()) -
+            i;
         if (here < count) {
             fail(ErrorKind::Internal, "picture {} has {} placeholders, expected {}", picture, here, count);
         }
@@ -88,9 +91,11 @@ TableCorners table_corners(PatchGrid grid, std::uint32_t side) {
             const auto left = static_cast<std::uint32_t>(column);
             const std::uint32_t right = std::min(left + 1, side - 1);
             const float across = column - static_cast<float>(left);
-            const std::array<std::int64_t, 4> indices{std::int64_t{top} * side + left, std::int64_t{top} * side + right, std::int64_t{bottom} * side + left,
+            const std::array<std::int64_t, 4> indices{std::int64_t{top} * side + left, std::int64_t{top} * side + right,
+                                                      std::int64_t{bottom} * side + left,
                                                       std::int64_t{bottom} * side + right};
-            const std::array<float, 4> weights{(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across};
+            const std::array<float, 4> weights{(1 - down) * (1 - across), (1 - down) * across, down * (1 - across),
+                                               down * across};
             for (std::size_t corner = 0; corner < 4; ++corner) {
                 corners.indices[corner].push_back(indices[corner]);
                 corners.weights[corner].push_back(weights[corner]);

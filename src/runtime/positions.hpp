@@ -25,8 +25,8 @@ struct TokenPositions {
 
 // `start`: the position of the first token. The `placeholder` ids stand for the merged patches of the
 // pictures of `grids`, in order; throws ErrorKind::Internal when their numbers do not match.
-TokenPositions token_positions(std::span<const std::int64_t> ids, std::int64_t placeholder, std::span<const PatchGrid> grids, std::uint32_t merge_size,
-                               std::int64_t start);
+TokenPositions token_positions(std::span<const std::int64_t> ids, std::int64_t placeholder,
+                               std::span<const PatchGrid> grids, std::uint32_t merge_size, std::int64_t start);
 
 // The vision tower's table of position embeddings is a square of side x side; a picture's grid is laid
 // over it and interpolated bilinearly. Row by row of the picture, for the corners (floor, floor),

@@ -8,7 +8,7 @@
 #include <deltavino/generate.hpp>
 
 #include "base/error.hpp"
-#include "runtime/chat_template.hpp"
+#include "runtime/chat/template.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/sampler.hpp"
 #include "runtime/settings.hpp"
@@ -55,7 +55,8 @@ struct Runner::Session {
     void require_no_placeholders(const std::string& text) const;
     std::vector<PictureRows> look_at(const std::vector<std::filesystem::path>& files);
     std::vector<std::int64_t> catch_up(std::string& prompt);
-    void generate(std::span<float> logits, const GenerateOptions& options, const TextSink& sink, Clock::time_point start, Answer& answer);
+    void generate(std::span<float> logits, const GenerateOptions& options, const TextSink& sink,
+                  Clock::time_point start, Answer& answer);
 
     std::uint64_t limit_of(const GenerateOptions& options) const {
         return options.max_new_tokens.value_or(defaults.max_new_tokens.value_or(kDefaultMaxNewTokens));
@@ -87,11 +88,14 @@ Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
         defaults.eos_ids.push_back(*engine.tokenizer().eos_id());
     }
     if (defaults.eos_ids.empty()) {
-        progress.note(fmt::format("neither generation_config.json nor the tokenizer of '{}' names an end-of-sequence token: answers end at the length limit",
-                                  directory));
+        progress.note(
+            fmt::format("neither generation_config.json nor the tokenizer of '{}' names an end-of-sequence token: "
+                        "answers end at the length limit",
+                        directory));
     }
     if (!defaults.ignored.empty()) {
-        progress.note(fmt::format("generation_config.json of '{}' asks for {}, which this runner does not do", directory, fmt::join(defaults.ignored, ", ")));
+        progress.note(fmt::format("generation_config.json of '{}' asks for {}, which this runner does not do",
+                                  directory, fmt::join(defaults.ignored, ", ")));
     }
     std::optional<std::string> chat_template = read_chat_template(options.model);
     if (!chat_template) {
@@ -138,15 +142,19 @@ void Runner::Session::warn_about_format() {
         return;
     }
     warned = true;
-    progress.note(fmt::format("{} '{}'{}; the Qwen chat format is used. openvino_genai renders templates themselves: use it when answers look wrong",
-                              has_template ? "the chat template of" : "there is no chat template in", directory,
-                              has_template ? " is not one that this runner knows" : ""));
+    progress.note(
+        fmt::format("{} '{}'{}; the Qwen chat format is used. openvino_genai renders templates themselves: use it when "
+                    "answers look wrong",
+                    has_template ? "the chat template of" : "there is no chat template in", directory,
+                    has_template ? " is not one that this runner knows" : ""));
 }
 
 void Runner::Session::require_no_placeholders(const std::string& text) const {
     for (const char* placeholder : {kImagePad, kVideoPad}) {
         if (engine.takes_pictures() && text.find(placeholder) != std::string::npos) {
-            fail(ErrorKind::Usage, "the text holds '{}', which stands for a picture or video: name pictures as files instead", placeholder);
+            fail(ErrorKind::Usage,
+                 "the text holds '{}', which stands for a picture or video: name pictures as files instead",
+                 placeholder);
         }
     }
 }
@@ -230,7 +238,8 @@ Answer Runner::Session::complete(const Question& prompt, const GenerateOptions& 
     return answer;
 }
 
-void Runner::Session::generate(std::span<float> logits, const GenerateOptions& options, const TextSink& sink, Clock::time_point start, Answer& answer) {
+void Runner::Session::generate(std::span<float> logits, const GenerateOptions& options, const TextSink& sink,
+                               Clock::time_point start, Answer& answer) {
     const std::uint64_t limit = limit_of(options);
     Sampler sampler(sampling_of(options, defaults), options.seed);
     TextStream stream([this](std::span<const std::int64_t> ids) { return engine.tokenizer().decode(ids); });
@@ -249,7 +258,8 @@ void Runner::Session::generate(std::span<float> logits, const GenerateOptions& o
             answer.first_token_seconds = seconds_since(start);
         }
         answer.later_token_seconds = seconds_since(first);
-        if (!options.ignore_eos && std::find(defaults.eos_ids.begin(), defaults.eos_ids.end(), id) != defaults.eos_ids.end()) {
+        if (!options.ignore_eos &&
+            std::find(defaults.eos_ids.begin(), defaults.eos_ids.end(), id) != defaults.eos_ids.end()) {
             answer.finish = FinishReason::EndOfSequence;
             break;
         }
@@ -267,7 +277,8 @@ void Runner::Session::generate(std::span<float> logits, const GenerateOptions& o
     give(stream.finish());
 }
 
-Runner::Runner(const RunnerOptions& options, ProgressSink& progress) : session_(std::make_unique<Session>(options, progress)) {}
+Runner::Runner(const RunnerOptions& options, ProgressSink& progress)
+    : session_(std::make_unique<Session>(options, progress)) {}
 Runner::~Runner() = default;
 
 bool Runner::takes_pictures() const {

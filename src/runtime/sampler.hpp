@@ -9,9 +9,9 @@
 namespace deltavino::runtime {
 
 struct SamplingSettings {
-    bool sample = false;              // false: always the most likely token
+    bool sample = false;  // false: always the most likely token
     double temperature = 1.0;
-    std::uint64_t top_k = 0;          // 0: all tokens
+    std::uint64_t top_k = 0;  // 0: all tokens
     double top_p = 1.0;
     double repetition_penalty = 1.0;  // above 1: tokens that stand in the context become less likely
 };
@@ -32,8 +32,8 @@ private:
 
     SamplingSettings settings_;
     std::mt19937_64 random_;
-    std::vector<std::int64_t> order_;   // reused: token ids, most likely first
-    std::vector<double> weights_;       // reused
+    std::vector<std::int64_t> order_;  // reused: token ids, most likely first
+    std::vector<double> weights_;      // reused
 };
 
 }  // namespace deltavino::runtime

@@ -132,12 +132,14 @@ void read_colours(const Section& section, const char* key, std::array<float, 3>&
 void require_usual_steps(const Section& section) {
     for (const char* key : {"do_convert_rgb", "do_resize", "do_rescale", "do_normalize"}) {
         if (!section.flag(key).value_or(true)) {
-            fail(ErrorKind::Unsupported, "cannot use {}: '{}' is false, which this runner does not do", section.where, key);
+            fail(ErrorKind::Unsupported, "cannot use {}: '{}' is false, which this runner does not do", section.where,
+                 key);
         }
     }
     constexpr std::uint64_t kBicubic = 3;
     if (section.count("resample").value_or(kBicubic) != kBicubic) {
-        fail(ErrorKind::Unsupported, "cannot use {}: 'resample' is not 3 (bicubic), the only filter of this runner", section.where);
+        fail(ErrorKind::Unsupported, "cannot use {}: 'resample' is not 3 (bicubic), the only filter of this runner",
+             section.where);
     }
     if (std::abs(section.number("rescale_factor").value_or(1.0 / 255) - 1.0 / 255) > 1e-9) {
         fail(ErrorKind::Unsupported, "cannot use {}: 'rescale_factor' is not 1/255", section.where);
@@ -181,7 +183,9 @@ PictureSettings read_picture_settings(const fs::path& directory) {
         section = read_section(directory / "preprocessor_config.json");
     }
     if (!section) {
-        fail(ErrorKind::Input, "cannot prepare pictures: '{}' has neither processor_config.json with an 'image_processor' nor preprocessor_config.json",
+        fail(ErrorKind::Input,
+             "cannot prepare pictures: '{}' has neither processor_config.json with an 'image_processor' nor "
+             "preprocessor_config.json",
              directory.string());
     }
     require_usual_steps(*section);
@@ -195,10 +199,11 @@ PictureSettings read_picture_settings(const fs::path& directory) {
     }
     settings.min_pixels = section->count("min_pixels").value_or(settings.min_pixels);
     settings.max_pixels = section->count("max_pixels").value_or(settings.max_pixels);
-    constexpr std::uint64_t kMostMinPixels = 1ull << 26;  // small pictures are enlarged to min_pixels: keep that in memory
+    constexpr std::uint64_t kMostMinPixels = 1ull
+                                             << 26;  // small pictures are enlarged to min_pixels: keep that in memory
     if (settings.max_pixels == 0 || settings.min_pixels > settings.max_pixels || settings.min_pixels > kMostMinPixels) {
-        fail(ErrorKind::Input, "cannot use {}: pictures should have at least {} and at most {} pixels", section->where, settings.min_pixels,
-             settings.max_pixels);
+        fail(ErrorKind::Input, "cannot use {}: pictures should have at least {} and at most {} pixels", section->where,
+             settings.min_pixels, settings.max_pixels);
     }
     read_colours(*section, "image_mean", settings.mean);
     read_colours(*section, "image_std", settings.deviation);
@@ -217,7 +222,8 @@ std::uint32_t read_position_grid_side(const fs::path& directory) {
     }
     const auto side = static_cast<std::uint64_t>(std::llround(std::sqrt(static_cast<double>(positions))));
     if (side == 0 || side > 65535 || side * side != positions) {
-        fail(ErrorKind::Input, "cannot use {}: num_position_embeddings is {}, expected a square", config->where, positions);
+        fail(ErrorKind::Input, "cannot use {}: num_position_embeddings is {}, expected a square", config->where,
+             positions);
     }
     return static_cast<std::uint32_t>(side);
 }
@@ -239,7 +245,8 @@ std::optional<std::string> read_chat_template(const fs::path& directory) {
         }
         // The older form: a list of named templates.
         for (const Json& entry : *value) {
-            if (entry.is_object() && entry.value("name", Json()) == "default" && entry.contains("template") && entry["template"].is_string()) {
+            if (entry.is_object() && entry.value("name", Json()) == "default" && entry.contains("template") &&
+                entry["template"].is_string()) {
                 return entry["template"].get<std::string>();
             }
         }

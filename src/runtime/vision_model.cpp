@@ -27,7 +27,8 @@ std::size_t width_of(const ov::Output<const ov::Node>& port) {
 
 ov::InferRequest load(ov::Core& core, const fs::path& directory, const char* name, const DeviceSettings& settings) {
     ov::CompiledModel compiled = compile(core, read_model(core, directory, name), name, settings);
-    return openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name), [&]() { return compiled.create_infer_request(); });
+    return openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
+                         [&]() { return compiled.create_infer_request(); });
 }
 
 std::vector<float> copy_of(const ov::Tensor& tensor) {
@@ -47,9 +48,11 @@ VisionModel::VisionModel(ov::Core& core, const fs::path& directory, const Device
     openvino_call(ErrorKind::Unsupported, fmt::format("use the vision models of '{}'", directory.string()), [&]() {
         rotary_width_ = static_cast<std::uint32_t>(width_of(merger_.get_compiled_model().input(kRotary)));
         const std::size_t found = width_of(embeddings_.get_compiled_model().input());
-        const std::size_t expected = std::size_t{3} * settings_.temporal_patch_size * settings_.patch_size * settings_.patch_size;
+        const std::size_t expected =
+            std::size_t{3} * settings_.temporal_patch_size * settings_.patch_size * settings_.patch_size;
         if (found != 0 && found != expected) {
-            fail(ErrorKind::Input, "'{}' takes patches of {} values, but the processor's settings give {}", names::kVisionEmbeddings, found, expected);
+            fail(ErrorKind::Input, "'{}' takes patches of {} values, but the processor's settings give {}",
+                 names::kVisionEmbeddings, found, expected);
         }
     });
     if (rotary_width_ == 0 || rotary_width_ % 2 != 0) {
@@ -61,11 +64,13 @@ std::vector<float> VisionModel::rows(const Patches& patches) {
     std::vector<float> positions = position_embeddings(patches.grid);
     return openvino_call(ErrorKind::Input, "run the vision tower", [&]() {
         const std::size_t count = patches.grid.patches();
-        embeddings_.set_input_tensor(ov::Tensor(ov::element::f32, {count, patches.values.size() / count}, const_cast<float*>(patches.values.data())));
+        embeddings_.set_input_tensor(ov::Tensor(ov::element::f32, {count, patches.values.size() / count},
+                                                const_cast<float*>(patches.values.data())));
         embeddings_.infer();
         std::vector<float> hidden = copy_of(embeddings_.get_output_tensor());
         if (hidden.size() != positions.size()) {
-            fail(ErrorKind::Input, "the vision tower has {} patch embeddings but {} position embeddings", hidden.size(), positions.size());
+            fail(ErrorKind::Input, "the vision tower has {} patch embeddings but {} position embeddings", hidden.size(),
+                 positions.size());
         }
         std::transform(hidden.begin(), hidden.end(), positions.begin(), hidden.begin(), std::plus<>());
         std::vector<float> angles = rotary_angles(patch_order(patches.grid, settings_.merge_size), rotary_width_);

@@ -1,8 +1,8 @@
 // The vision tower of an exported directory: from pixel patches to the rows that replace placeholders.
 #pragma once
 
-#include "runtime/image.hpp"
 #include "runtime/language_model.hpp"
+#include "runtime/picture/image.hpp"
 #include "runtime/settings.hpp"
 
 #include <cstdint>

@@ -18,10 +18,11 @@ struct Case {
     CompressionOptions options;
     std::string projections;  // precision of the weights of the 50 large projections in the compiled graph
     std::string embedding;
-    double bound;             // of the error of logits, relative to the largest
+    double bound;  // of the error of logits, relative to the largest
 };
 
-CompressionOptions compression(std::string format, bool sym = false, std::optional<std::int64_t> group = {}, bool all_layers = false) {
+CompressionOptions compression(std::string format, bool sym = false, std::optional<std::int64_t> group = {},
+                               bool all_layers = false) {
     CompressionOptions options;
     options.weight_format = std::move(format);
     options.sym = sym;
@@ -83,11 +84,15 @@ TEST_P(CompressedModel, StaysCompressedAndNear) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, CompressedModel,
-                         testing::Values(Case{"int8", compression("int8"), "u8", "i8", 0.04}, Case{"int8_sym", compression("int8", true), "i8", "i8", 0.04},
-                                         Case{"int4", compression("int4"), "u4", "i8", 0.5}, Case{"int4_group32", compression("int4", false, 32), "u4", "i8", 0.5},
+                         testing::Values(Case{"int8", compression("int8"), "u8", "i8", 0.04},
+                                         Case{"int8_sym", compression("int8", true), "i8", "i8", 0.04},
+                                         Case{"int4", compression("int4"), "u4", "i8", 0.5},
+                                         Case{"int4_group32", compression("int4", false, 32), "u4", "i8", 0.5},
                                          Case{"int4_channel", compression("int4", false, -1), "u4", "i8", 0.5},
                                          Case{"int4_sym_group64", compression("int4", true, 64), "i4", "i8", 0.5},
-                                         Case{"int4_sym_all_layers", compression("int4", true, 64, true), "i4", "i4", 0.5}, Case{"nf4", compression("nf4", false, 64), "nf4", "i8", 0.5},
+                                         Case{"int4_sym_all_layers", compression("int4", true, 64, true), "i4", "i4",
+                                              0.5},
+                                         Case{"nf4", compression("nf4", false, 64), "nf4", "i8", 0.5},
                                          Case{"mxfp4", compression("mxfp4"), "f4e2m1", "i8", 0.6}),
                          [](const auto& tested) { return tested.param.name; });
 

@@ -48,7 +48,8 @@ std::vector<NamedTensor> make_tensors(const Geometry& g) {
     std::vector<NamedTensor> tensors;
     std::uint32_t seed = 7;
     const auto add = [&](const std::string& name, std::vector<std::uint64_t> shape, float size) {
-        std::vector<float> values = noise(std::accumulate(shape.begin(), shape.end(), std::uint64_t{1}, std::multiplies<>()), ++seed);
+        std::vector<float> values =
+            noise(std::accumulate(shape.begin(), shape.end(), std::uint64_t{1}, std::multiplies<>()), ++seed);
         std::transform(values.begin(), values.end(), values.begin(), [&](float v) { return v * size; });
         tensors.push_back({kLayer + ("mlp." + name), std::move(shape), std::move(values)});
     };
@@ -73,7 +74,8 @@ std::vector<double> product(const float* weights, std::uint64_t rows, const std:
     return y;
 }
 
-std::vector<double> expert(const float* gate, const float* up, const float* down, std::uint64_t inner, const std::vector<double>& x) {
+std::vector<double> expert(const float* gate, const float* up, const float* down, std::uint64_t inner,
+                           const std::vector<double>& x) {
     std::vector<double> g = product(gate, inner, x);
     const std::vector<double> u = product(up, inner, x);
     for (std::uint64_t i = 0; i < inner; ++i) {
@@ -103,7 +105,8 @@ std::vector<double> reference(const Geometry& g, const std::vector<NamedTensor>&
     for (std::uint64_t i = 0; i < g.chosen; ++i) {
         const std::uint64_t e = order[i];
         const float* fused = t[1].values.data() + e * 2 * g.inner * g.hidden;
-        const std::vector<double> out = expert(fused, fused + g.inner * g.hidden, t[2].values.data() + e * g.hidden * g.inner, g.inner, x);
+        const std::vector<double> out =
+            expert(fused, fused + g.inner * g.hidden, t[2].values.data() + e * g.hidden * g.inner, g.inner, x);
         for (std::uint64_t j = 0; j < g.hidden; ++j) {
             y[j] += p[e] / (g.normalise ? kept : total) * out[j];
         }
@@ -111,7 +114,8 @@ std::vector<double> reference(const Geometry& g, const std::vector<NamedTensor>&
     return y;
 }
 
-std::shared_ptr<ov::Model> export_block(const Geometry& geometry, const std::vector<NamedTensor>& tensors, const graph::StoragePolicy& policy) {
+std::shared_ptr<ov::Model> export_block(const Geometry& geometry, const std::vector<NamedTensor>& tensors,
+                                        const graph::StoragePolicy& policy) {
     const TemporaryDirectory directory;
     write_checkpoint(directory.path(), "{}", tensors);
     const checkpoint::Checkpoint checkpoint(directory.path());
@@ -149,7 +153,8 @@ TEST_P(MoeBlock, GivesWhatPlainLoopsGive) {
     const std::vector<NamedTensor> tensors = make_tensors(g);
     ov::CompiledModel compiled = compile_f32(export_block(g, tensors, float32));
     EXPECT_EQ(runtime_counts(compiled).at("GatherMatmul"), 3u);
-    for (const auto& [rows, length] : std::vector<std::pair<std::uint64_t, std::uint64_t>>{{1, 1}, {1, 3}, {2, 5}, {3, 1}, {1, 37}}) {
+    for (const auto& [rows, length] :
+         std::vector<std::pair<std::uint64_t, std::uint64_t>>{{1, 1}, {1, 3}, {2, 5}, {3, 1}, {1, 37}}) {
         const std::vector<float> x = noise(rows * length * g.hidden, static_cast<std::uint32_t>(100 * rows + length));
         std::vector<float> expected;
         for (std::uint64_t n = 0; n < rows * length; ++n) {
@@ -157,15 +162,18 @@ TEST_P(MoeBlock, GivesWhatPlainLoopsGive) {
             const std::vector<double> y = reference(g, tensors, {begin, begin + static_cast<std::ptrdiff_t>(g.hidden)});
             expected.insert(expected.end(), y.begin(), y.end());
         }
-        EXPECT_LE(relative_error(run(compiled, {rows, length, g.hidden}, x), expected), 1e-5) << rows << " x " << length;
+        EXPECT_LE(relative_error(run(compiled, {rows, length, g.hidden}, x), expected), 1e-5)
+            << rows << " x " << length;
     }
 }
 
 INSTANTIATE_TEST_SUITE_P(Geometries, MoeBlock,
-                         testing::Values(Geometry{8, 2}, Geometry{8, 2, false}, Geometry{8, 1}, Geometry{7, 3}, Geometry{16, 4, false}, Geometry{4, 4}, Geometry{32, 8, true, 48, 40, 24}),
+                         testing::Values(Geometry{8, 2}, Geometry{8, 2, false}, Geometry{8, 1}, Geometry{7, 3},
+                                         Geometry{16, 4, false}, Geometry{4, 4}, Geometry{32, 8, true, 48, 40, 24}),
                          [](const auto& tested) {
                              const Geometry& g = tested.param;
-                             return fmt::format("top{}of{}{}{}", g.chosen, g.experts, g.normalise ? "" : "_as_they_are", g.hidden == 64 ? "" : "_odd_sizes");
+                             return fmt::format("top{}of{}{}{}", g.chosen, g.experts, g.normalise ? "" : "_as_they_are",
+                                                g.hidden == 64 ? "" : "_odd_sizes");
                          });
 
 struct CompressedCase {
@@ -184,28 +192,40 @@ TEST_P(CompressedExperts, StayCompressedAndGiveTheirStoredValues) {
     });
     ov::CompiledModel compiled = compile_f32(model);
     ov::CompiledModel decompressed = compile_f32(decompress(*model));
-    EXPECT_EQ(weight_precisions(compiled, "GatherMatmul"), (std::map<std::string, std::size_t>{{GetParam().precision, 3}}));
-    EXPECT_EQ(weight_precisions(compiled, "FullyConnected"), (std::map<std::string, std::size_t>{{GetParam().precision, 3}, {"f32", 2}}));
+    EXPECT_EQ(weight_precisions(compiled, "GatherMatmul"),
+              (std::map<std::string, std::size_t>{{GetParam().precision, 3}}));
+    EXPECT_EQ(weight_precisions(compiled, "FullyConnected"),
+              (std::map<std::string, std::size_t>{{GetParam().precision, 3}, {"f32", 2}}));
     EXPECT_EQ(weight_precisions(decompressed, "GatherMatmul"), (std::map<std::string, std::size_t>{{"f32", 3}}));
     for (std::uint64_t length : {1, 5, 33}) {
         const std::vector<float> x = noise(length * g.hidden, 3);
-        EXPECT_LE(relative_error(run(compiled, {1, length, g.hidden}, x), run(decompressed, {1, length, g.hidden}, x)), 1e-5) << length << " tokens";
+        EXPECT_LE(relative_error(run(compiled, {1, length, g.hidden}, x), run(decompressed, {1, length, g.hidden}, x)),
+                  1e-5)
+            << length << " tokens";
     }
 }
 
 using quant::Format;
 
 INSTANTIATE_TEST_SUITE_P(Formats, CompressedExperts,
-                         testing::Values(CompressedCase{{Format::U4, 32}, "u4"}, CompressedCase{{Format::U4, 64}, "u4"}, CompressedCase{{Format::I4, 32}, "i4"},
-                                         CompressedCase{{Format::U4, 0}, "u4"}, CompressedCase{{Format::I4, 0}, "i4"}, CompressedCase{{Format::U8, 0}, "u8"},
-                                         CompressedCase{{Format::I8, 0}, "i8"}, CompressedCase{{Format::U8, 32}, "u8"}, CompressedCase{{Format::I8, 32}, "i8"}),
-                         [](const auto& tested) { return fmt::format("{}_{}", tested.param.precision, tested.param.scheme.group_size == 0 ? "channel" : fmt::format("group{}", tested.param.scheme.group_size)); });
+                         testing::Values(CompressedCase{{Format::U4, 32}, "u4"}, CompressedCase{{Format::U4, 64}, "u4"},
+                                         CompressedCase{{Format::I4, 32}, "i4"}, CompressedCase{{Format::U4, 0}, "u4"},
+                                         CompressedCase{{Format::I4, 0}, "i4"}, CompressedCase{{Format::U8, 0}, "u8"},
+                                         CompressedCase{{Format::I8, 0}, "i8"}, CompressedCase{{Format::U8, 32}, "u8"},
+                                         CompressedCase{{Format::I8, 32}, "i8"}),
+                         [](const auto& tested) {
+                             return fmt::format("{}_{}", tested.param.precision,
+                                                tested.param.scheme.group_size == 0
+                                                    ? "channel"
+                                                    : fmt::format("group{}", tested.param.scheme.group_size));
+                         });
 
 TEST(MoeBlock, FloatExpertsFuse) {
     const Geometry g{8, 2};
     const std::vector<NamedTensor> tensors = make_tensors(g);
     for (const ov::element::Type type : {ov::element::bf16, ov::element::f16}) {
-        ov::CompiledModel compiled = compile_f32(export_block(g, tensors, [&](const graph::WeightRequest&) { return Storage{type, {}, ""}; }));
+        ov::CompiledModel compiled =
+            compile_f32(export_block(g, tensors, [&](const graph::WeightRequest&) { return Storage{type, {}, ""}; }));
         EXPECT_EQ(runtime_counts(compiled).at("GatherMatmul"), 3u);
     }
 }

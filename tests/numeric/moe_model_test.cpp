@@ -15,7 +15,8 @@
 namespace deltavino::test {
 namespace {
 
-std::filesystem::path export_text(const std::filesystem::path& checkpoint, const std::filesystem::path& output, const CompressionOptions& compression = {}) {
+std::filesystem::path export_text(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
+                                  const CompressionOptions& compression = {}) {
     ExportOptions options;
     options.model = checkpoint;
     options.output = output;
@@ -52,7 +53,8 @@ TEST(MoeModel, FusedAndSplitExpertsGiveTheSameBytes) {
     };
     take("moe-e8k2", false);
     take("moe-split", true);
-    write_checkpoint(directory.path() / "checkpoint", read_text_file(golden_directory("moe-e8k2") / "config.json"), tensors);
+    write_checkpoint(directory.path() / "checkpoint", read_text_file(golden_directory("moe-e8k2") / "config.json"),
+                     tensors);
     expect_same_files(fused, export_text(directory.path() / "checkpoint", directory.path() / "mixed"));
 }
 
@@ -79,7 +81,8 @@ class CompressedMoe : public testing::TestWithParam<Case> {};
 TEST_P(CompressedMoe, ExpertsAreCompressedRoutersAreNot) {
     const TemporaryDirectory directory;
     const auto checkpoint = golden_directory(GetParam().checkpoint);
-    const auto model = read_model(export_text(checkpoint, directory.path() / "model", GetParam().options) / "openvino_model.xml");
+    const auto model =
+        read_model(export_text(checkpoint, directory.path() / "model", GetParam().options) / "openvino_model.xml");
     const ov::CompiledModel compiled = compile_f32(model);
     const std::map<std::string, std::size_t> experts{{GetParam().experts, 3 * kLayers}};
     EXPECT_EQ(weight_precisions(compiled, "GatherMatmul"), experts);
@@ -90,12 +93,16 @@ TEST_P(CompressedMoe, ExpertsAreCompressedRoutersAreNot) {
             continue;
         }
         const std::string names = node->get_rt_info().at("originalLayersNames").as<std::string>();
-        const std::string precision = node->get_input_node_ptr(1)->get_rt_info().at("outputPrecisions").as<std::string>();
+        const std::string precision =
+            node->get_input_node_ptr(1)->get_rt_info().at("outputPrecisions").as<std::string>();
         const auto any_of = [&](std::initializer_list<const char*> ends) {
-            return std::any_of(ends.begin(), ends.end(), [&](const char* end) { return ("," + names + ",").find(std::string(end) + ",") != std::string::npos; });
+            return std::any_of(ends.begin(), ends.end(), [&](const char* end) {
+                return ("," + names + ",").find(std::string(end) + ",") != std::string::npos;
+            });
         };
         // in_proj_a goes by the names of what is fused into it.
-        const bool delicate = any_of({".mlp.gate", ".shared_expert_gate", ".in_proj_b"}) || names.find("SoftPlus") != std::string::npos;
+        const bool delicate =
+            any_of({".mlp.gate", ".shared_expert_gate", ".in_proj_b"}) || names.find("SoftPlus") != std::string::npos;
         EXPECT_EQ(delicate, precision == "f32" || precision == "bf16") << names << " " << precision;
         plain += delicate ? 1 : 0;
     }
@@ -111,9 +118,12 @@ TEST_P(CompressedMoe, ExpertsAreCompressedRoutersAreNot) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, CompressedMoe,
-                         testing::Values(Case{"int4", "moe-e16k4", compression("int4", false, 16), "u4"}, Case{"int4_sym", "moe-e16k4", compression("int4", true, 16), "i4"},
-                                         Case{"int4_channel", "moe-e16k4", compression("int4", false, -1), "u4"}, Case{"int8", "moe-e16k4", compression("int8", false, {}), "u8"},
-                                         Case{"int8_sym", "moe-e16k4", compression("int8", true, {}), "i8"}, Case{"next_int4", "next-r2", compression("int4", false, 16), "u4"},
+                         testing::Values(Case{"int4", "moe-e16k4", compression("int4", false, 16), "u4"},
+                                         Case{"int4_sym", "moe-e16k4", compression("int4", true, 16), "i4"},
+                                         Case{"int4_channel", "moe-e16k4", compression("int4", false, -1), "u4"},
+                                         Case{"int8", "moe-e16k4", compression("int8", false, {}), "u8"},
+                                         Case{"int8_sym", "moe-e16k4", compression("int8", true, {}), "i8"},
+                                         Case{"next_int4", "next-r2", compression("int4", false, 16), "u4"},
                                          Case{"next_int8", "next-r2", compression("int8", false, {}), "u8"}),
                          [](const auto& tested) { return tested.param.name; });
 

@@ -4,7 +4,7 @@
 #include "support/golden.hpp"
 
 #include "base/file.hpp"
-#include "checkpoint/json.hpp"
+#include "json/document.hpp"
 #include "runtime/engine.hpp"
 
 #include <deltavino/export.hpp>
@@ -20,7 +20,6 @@ namespace deltavino::test {
 namespace {
 
 namespace fs = std::filesystem;
-using checkpoint::Json;
 using runtime::Engine;
 using runtime::Patches;
 using runtime::PictureRows;
@@ -57,7 +56,7 @@ const Golden& prompts() {
 }
 
 Json read_json(const char* name) {
-    return checkpoint::parse_json(read_text_file(golden_directory("kjv-tiny") / name), name);
+    return parse_json(read_text_file(golden_directory("kjv-tiny") / name), name);
 }
 
 std::vector<PictureRows> pictures_of(Engine& engine, const std::string& prefix) {
@@ -71,7 +70,8 @@ std::vector<PictureRows> pictures_of(Engine& engine, const std::string& prefix) 
     std::size_t begin = 0;
     for (std::size_t i = 0; i < grids->second.integers.size(); i += 3) {
         Patches patches;
-        patches.grid = {static_cast<std::uint32_t>(grids->second.integers[i + 1]), static_cast<std::uint32_t>(grids->second.integers[i + 2])};
+        patches.grid = {static_cast<std::uint32_t>(grids->second.integers[i + 1]),
+                        static_cast<std::uint32_t>(grids->second.integers[i + 2])};
         const auto from = values.begin() + static_cast<std::ptrdiff_t>(begin * width);
         patches.values.assign(from, from + static_cast<std::ptrdiff_t>(patches.grid.patches() * width));
         begin += patches.grid.patches();
@@ -95,7 +95,8 @@ TEST(Engine, LooksAtPicturesAsTransformers) {
         Patches patches;
         patches.grid = {static_cast<std::uint32_t>(thw[1]), static_cast<std::uint32_t>(thw[2])};
         patches.values = tower.at(prefix + "pixel_values").floats;
-        EXPECT_LT(relative_error(vision_engine().look_at(patches).rows, tower.at(prefix + "merged").floats), kBound) << prefix;
+        EXPECT_LT(relative_error(vision_engine().look_at(patches).rows, tower.at(prefix + "merged").floats), kBound)
+            << prefix;
     }
 }
 
@@ -104,7 +105,8 @@ TEST(Engine, PromptsAndDecodedTokensGiveTheLogitsOfTransformers) {
         SCOPED_TRACE(prefix);
         Engine& engine = vision_engine();
         const auto pictures = pictures_of(engine, prefix);
-        expect_logits(engine.feed(prompts().at(prefix + "input_ids").integers, pictures), prompts().at(prefix + "logits").floats);
+        expect_logits(engine.feed(prompts().at(prefix + "input_ids").integers, pictures),
+                      prompts().at(prefix + "logits").floats);
         const auto& next = prompts().at(prefix + "next_ids").integers;
         const auto& expected = prompts().at(prefix + "next_logits");
         const auto vocabulary = static_cast<std::ptrdiff_t>(expected.dim(2));
@@ -118,7 +120,8 @@ TEST(Engine, PromptsAndDecodedTokensGiveTheLogitsOfTransformers) {
 TEST(Engine, ASecondTurnWithAPictureGoesOnFromTheFirst) {
     Engine& engine = vision_engine();
     engine.feed(prompts().at("turn.first_ids").integers, pictures_of(engine, "turn.first."));
-    expect_logits(engine.feed(prompts().at("turn.second_ids").integers, pictures_of(engine, "turn.second.")), prompts().at("turn.logits").floats);
+    expect_logits(engine.feed(prompts().at("turn.second_ids").integers, pictures_of(engine, "turn.second.")),
+                  prompts().at("turn.logits").floats);
 }
 
 TEST(Engine, WhatIsTakenBackLeavesNoTrace) {
@@ -131,13 +134,15 @@ TEST(Engine, WhatIsTakenBackLeavesNoTrace) {
     }
     engine.rewind(place);
     EXPECT_EQ(engine.history(), prompts().at("turn.first_ids").integers);
-    expect_logits(engine.feed(prompts().at("turn.second_ids").integers, pictures_of(engine, "turn.second.")), prompts().at("turn.logits").floats);
+    expect_logits(engine.feed(prompts().at("turn.second_ids").integers, pictures_of(engine, "turn.second.")),
+                  prompts().at("turn.logits").floats);
 }
 
 // A conversation in pieces, with what thinking left taken back, against the whole history read at once.
 void check_conversation(Engine& engine, double bound) {
     const std::string first = "<|im_start|>user\nWho was Moses?<|im_end|>\n";
-    const std::string said = "<|im_start|>assistant\n<think>\nLet me see, he was of the house of Levi.\n</think>\n\nA man of God.";
+    const std::string said =
+        "<|im_start|>assistant\n<think>\nLet me see, he was of the house of Levi.\n</think>\n\nA man of God.";
     const std::string replay = "<|im_start|>assistant\nA man of God.<|im_end|>\n";
     const std::string second = "<|im_start|>user\nAnd Aaron?<|im_end|>\n<|im_start|>assistant\n";
     engine.reset();
@@ -166,7 +171,8 @@ TEST(Engine, AConversationInPiecesIsTheWholeHistory) {
 
 TEST(Engine, ComputesTheLogitsOfTheLastTokenOnly) {
     for (const bool vision : {false, true}) {
-        const auto model = read_model(model_directory(vision) / (vision ? "openvino_language_model.xml" : "openvino_model.xml"));
+        const auto model =
+            read_model(model_directory(vision) / (vision ? "openvino_language_model.xml" : "openvino_model.xml"));
         EXPECT_TRUE(model->output("logits").get_partial_shape()[1].is_dynamic());
         runtime::keep_last_token(model);
         EXPECT_EQ(model->output("logits").get_partial_shape()[1].get_max_length(), 1);
@@ -211,8 +217,8 @@ TEST(Runner, ContinuesTextAsTransformers) {
         for (const char* group : {"single", "batch"}) {
             for (const Json& entry : golden.at(group)) {
                 std::string streamed;
-                const Answer answer =
-                    runner.complete({entry.at("prompt_text").get<std::string>(), {}}, options, [&](std::string_view piece) { streamed += piece; });
+                const Answer answer = runner.complete({entry.at("prompt_text").get<std::string>(), {}}, options,
+                                                      [&](std::string_view piece) { streamed += piece; });
                 EXPECT_EQ(answer.prompt_ids, entry.at("prompt_ids").get<Ids>());
                 EXPECT_EQ(answer.ids, entry.at("continuation_ids").get<Ids>());
                 EXPECT_EQ(answer.text, entry.at("continuation_text").get<std::string>());
@@ -262,7 +268,8 @@ TEST(Runner, AnswersAboutPicturesAsTransformers) {
                 said.push_back(answer.text);
             } else {
                 const Json& content = message.at("content");
-                ASSERT_EQ(said.back(), content.is_string() ? content.get<std::string>() : content.at(0).at("text").get<std::string>());
+                ASSERT_EQ(said.back(), content.is_string() ? content.get<std::string>()
+                                                           : content.at(0).at("text").get<std::string>());
             }
         }
         EXPECT_EQ(answer.ids, chat.at("answer_ids").get<Ids>());
@@ -303,7 +310,9 @@ TEST(Runner, AFailureWhileReadingBeginsAnew) {
     Runner runner(exact(true), progress);
     const Question question{"What is in the picture?", {kExample / "pictures" / "red-circle-on-blue.png"}};
     const Answer expected = runner.ask(question, {}, nullptr);
-    const auto broken = [](std::string_view) { throw std::runtime_error("the sink is full"); };
+    const auto broken = [](std::string_view) {
+        throw std::runtime_error("the sink is full");
+    };
     EXPECT_THROW(runner.ask({"And?", {}}, {}, broken), std::runtime_error);
     EXPECT_FALSE(runner.remembers());
     const Answer again = runner.ask(question, {}, nullptr);

@@ -57,7 +57,8 @@ std::vector<Ids> rows_of(const GoldenTensor& tensor) {
 std::vector<Ids> columns(const std::vector<Ids>& rows, std::size_t begin, std::size_t end) {
     std::vector<Ids> part;
     for (const Ids& row : rows) {
-        part.emplace_back(row.begin() + static_cast<std::ptrdiff_t>(begin), row.begin() + static_cast<std::ptrdiff_t>(end));
+        part.emplace_back(row.begin() + static_cast<std::ptrdiff_t>(begin),
+                          row.begin() + static_cast<std::ptrdiff_t>(end));
     }
     return part;
 }
@@ -103,7 +104,10 @@ TEST_P(TextModel, WholePrompt) {
 
 TEST_P(TextModel, TokenByToken) {
     StatefulEngine engine(exported_case().compiled);
-    EXPECT_LE(relative_error(flatten(run_in_chunks(engine, prompt(), std::vector<std::size_t>(prompt().front().size(), 1))), expected()), kBound);
+    EXPECT_LE(
+        relative_error(flatten(run_in_chunks(engine, prompt(), std::vector<std::size_t>(prompt().front().size(), 1))),
+                       expected()),
+        kBound);
 }
 
 TEST_P(TextModel, Chunks) {
@@ -193,7 +197,9 @@ void expect_fused(const ov::CompiledModel& compiled, const checkpoint::TextConfi
     const auto counts = runtime_counts(compiled);
     const std::size_t linear = config.count(checkpoint::LayerKind::LinearAttention);
     const std::size_t full = config.count(checkpoint::LayerKind::FullAttention);
-    const auto count = [&](const char* type) { return counts.contains(type) ? counts.at(type) : 0; };
+    const auto count = [&](const char* type) {
+        return counts.contains(type) ? counts.at(type) : 0;
+    };
     EXPECT_EQ(count("TensorIterator") + count("Loop"), 0u);
     EXPECT_EQ(count("RMS"), 2 * config.num_hidden_layers + 1 + 2 * full + linear);
     EXPECT_EQ(count("RoPE"), 2 * full);
@@ -203,7 +209,9 @@ void expect_fused(const ov::CompiledModel& compiled, const checkpoint::TextConfi
 TEST_P(TextModel, CompiledGraphIsFused) {
     const auto counts = runtime_counts(exported_case().compiled);
     const checkpoint::TextConfig& config = exported_case().config;
-    const auto count = [&](const char* type) { return counts.contains(type) ? counts.at(type) : 0; };
+    const auto count = [&](const char* type) {
+        return counts.contains(type) ? counts.at(type) : 0;
+    };
     expect_fused(exported_case().compiled, config);
     EXPECT_EQ(count("GatedDeltaNet"), config.count(checkpoint::LayerKind::LinearAttention));
     EXPECT_EQ(count("ScaledDotProductAttention"), config.count(checkpoint::LayerKind::FullAttention));
@@ -217,7 +225,9 @@ TEST_P(TextModel, CompiledGraphIsFused) {
 TEST_P(TextModel, PagedGraphIsFused) {
     const PagedEngine engine(exported_case().model(), 1);
     const auto& counts = engine.operations();
-    const auto count = [&](const char* type) { return counts.contains(type) ? counts.at(type) : 0; };
+    const auto count = [&](const char* type) {
+        return counts.contains(type) ? counts.at(type) : 0;
+    };
     const checkpoint::TextConfig& config = exported_case().config;
     EXPECT_EQ(count("PagedCausalConv1D"), config.count(checkpoint::LayerKind::LinearAttention));
     EXPECT_EQ(count("PagedGatedDeltaNet"), config.count(checkpoint::LayerKind::LinearAttention));
@@ -241,7 +251,8 @@ TEST_P(TextModel, PortsAndStatesAreThoseThatConsumersLookUp) {
     EXPECT_EQ(model->get_variables().size(), 2 * config.num_hidden_layers);
     for (const auto& variable : model->get_variables()) {
         EXPECT_EQ(variable->get_info().data_type, ov::element::f32);
-        EXPECT_EQ(variable->get_info().variable_id.rfind("cache_params.past.", 0), 0u) << variable->get_info().variable_id;
+        EXPECT_EQ(variable->get_info().variable_id.rfind("cache_params.past.", 0), 0u)
+            << variable->get_info().variable_id;
     }
 }
 
@@ -252,7 +263,8 @@ std::string case_name(const testing::TestParamInfo<std::string>& tested) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dense, TextModel, testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl"), case_name);
-INSTANTIATE_TEST_SUITE_P(Moe, TextModel, testing::Values("moe-e8k2", "moe-e16k4", "moe-split", "moe-tie", "moe-vl"), case_name);
+INSTANTIATE_TEST_SUITE_P(Moe, TextModel, testing::Values("moe-e8k2", "moe-e16k4", "moe-split", "moe-tie", "moe-vl"),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(Next, TextModel, testing::Values("next-e8k2", "next-r2"), case_name);
 
 TEST(LongText, PositionsAbove2048) {

@@ -7,8 +7,8 @@
 #include "base/file.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/config.hpp"
-#include "checkpoint/json.hpp"
 #include "graph/names.hpp"
+#include "json/document.hpp"
 
 #include <deltavino/export.hpp>
 
@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 namespace names = graph::names;
 
-constexpr double kBound = 1e-4;  // of the largest value
+constexpr double kBound = 1e-4;       // of the largest value
 constexpr double kTowerBound = 1e-5;  // few layers; the two forms of GELU differ by 2e-4 here
 
 fs::path checkpoint_of(const std::string& name) {
@@ -59,7 +59,7 @@ struct Exported {
     explicit Exported(const std::string& name) {
         const std::string text = checkpoint::Checkpoint(checkpoint_of(name)).config_text();
         config = checkpoint::read_config(text, "config.json");
-        const checkpoint::Json json = checkpoint::parse_json(text, "config.json");
+        const Json json = parse_json(text, "config.json");
         image_token = json["image_token_id"];
         video_token = json["video_token_id"];
         with_processor_settings(checkpoint_of(name), directory.path() / "checkpoint", config.vision->patch_size);
@@ -76,7 +76,9 @@ struct Exported {
         language = compile_f32(model(names::kLanguageModel));
     }
 
-    std::shared_ptr<ov::Model> model(const std::string& model_name) const { return read_model(directory.path() / "model" / (model_name + ".xml")); }
+    std::shared_ptr<ov::Model> model(const std::string& model_name) const {
+        return read_model(directory.path() / "model" / (model_name + ".xml"));
+    }
 
     std::vector<float> embed(const Ids& ids) {
         ov::InferRequest request = text_embeddings.create_infer_request();
@@ -103,16 +105,19 @@ Ids row_of(const GoldenTensor& tensor, std::size_t row) {
 // positions [3, rows, tokens] of one row as the model's four; it must not use the first.
 std::array<Ids, 4> positions_of_row(const GoldenTensor& tensor, std::size_t row) {
     const std::size_t rows = tensor.dim(1);
-    return {Ids(tensor.dim(2), 987654), row_of(tensor, row), row_of(tensor, rows + row), row_of(tensor, 2 * rows + row)};
+    return {Ids(tensor.dim(2), 987654), row_of(tensor, row), row_of(tensor, rows + row),
+            row_of(tensor, 2 * rows + row)};
 }
 
-void replace_placeholders(Embedded& embedded, const Ids& ids, std::int64_t placeholder, const std::vector<float>& merged) {
+void replace_placeholders(Embedded& embedded, const Ids& ids, std::int64_t placeholder,
+                          const std::vector<float>& merged) {
     const std::size_t width = embedded.values.size() / ids.size();
     std::size_t used = 0;
     for (std::size_t t = 0; t < ids.size(); ++t) {
         if (ids[t] == placeholder) {
             ASSERT_LE(used + width, merged.size());
-            std::copy_n(merged.begin() + static_cast<std::ptrdiff_t>(used), width, embedded.values.begin() + static_cast<std::ptrdiff_t>(t * width));
+            std::copy_n(merged.begin() + static_cast<std::ptrdiff_t>(used), width,
+                        embedded.values.begin() + static_cast<std::ptrdiff_t>(t * width));
             used += width;
         }
     }
@@ -144,11 +149,13 @@ protected:
         Embedded embedded{exported_case().embed(ids), positions};
         if (has(media + ".pixel_values")) {
             replace_placeholders(embedded, ids, exported_case().image_token,
-                                 exported_case().tower->run(prompt(media + ".pixel_values").floats, grids_of(prompt(media + ".image_grid_thw"))));
+                                 exported_case().tower->run(prompt(media + ".pixel_values").floats,
+                                                            grids_of(prompt(media + ".image_grid_thw"))));
         }
         if (has(media + ".pixel_values_videos")) {
             replace_placeholders(embedded, ids, exported_case().video_token,
-                                 exported_case().tower->run(prompt(media + ".pixel_values_videos").floats, grids_of(prompt(media + ".video_grid_thw"))));
+                                 exported_case().tower->run(prompt(media + ".pixel_values_videos").floats,
+                                                            grids_of(prompt(media + ".video_grid_thw"))));
         }
         return embedded;
     }
@@ -156,9 +163,12 @@ protected:
         return embed(row_of(prompt(name + ".input_ids"), 0), positions_of_row(prompt(name + ".position_ids"), 0), name);
     }
     Embedded embed_next(const std::string& name) {
-        return embed(row_of(prompt(name + ".next_ids"), 0), positions_of_row(prompt(name + ".next_position_ids"), 0), "none");
+        return embed(row_of(prompt(name + ".next_ids"), 0), positions_of_row(prompt(name + ".next_position_ids"), 0),
+                     "none");
     }
-    std::size_t logits_from(const std::string& name) { return static_cast<std::size_t>(prompt(name + ".logits_from").integers.at(0)); }
+    std::size_t logits_from(const std::string& name) {
+        return static_cast<std::size_t>(prompt(name + ".logits_from").integers.at(0));
+    }
 
     // The cases that have a file of logits, pictures or not.
     std::vector<std::string> prompt_names() {
@@ -189,18 +199,24 @@ TEST_P(VisionModel, TowerStages) {
             EXPECT_EQ(inputs.corners[c], row_of(golden.at(p + "pos_indices"), c));
             const GoldenTensor& weights = golden.at(p + "pos_weights");
             const auto begin = weights.floats.begin() + static_cast<std::ptrdiff_t>(c * weights.dim(1));
-            EXPECT_LE(largest_difference(inputs.weights[c], {begin, begin + static_cast<std::ptrdiff_t>(weights.dim(1))}), 1e-6f);
+            EXPECT_LE(
+                largest_difference(inputs.weights[c], {begin, begin + static_cast<std::ptrdiff_t>(weights.dim(1))}),
+                1e-6f);
         }
         EXPECT_LE(largest_difference(inputs.angles, golden.at(p + "rotary").floats), 1e-6f);
         // the models
-        EXPECT_LE(relative_error(tower.patch_embeddings(golden.at(p + "pixel_values").floats), golden.at(p + "patch_embeds").floats), kTowerBound);
+        EXPECT_LE(relative_error(tower.patch_embeddings(golden.at(p + "pixel_values").floats),
+                                 golden.at(p + "patch_embeds").floats),
+                  kTowerBound);
         EXPECT_LE(relative_error(tower.position_embeddings(inputs), golden.at(p + "pos_embeds").floats), kTowerBound);
         std::vector<float> hidden = golden.at(p + "patch_embeds").floats;
         for (std::size_t i = 0; i < hidden.size(); ++i) {
             hidden[i] += golden.at(p + "pos_embeds").floats[i];
         }
         EXPECT_LE(relative_error(tower.merge(hidden, inputs), golden.at(p + "merged").floats), kTowerBound);
-        EXPECT_LE(relative_error(tower.run(golden.at(p + "pixel_values").floats, grids_of(golden.at(p + "grid_thw"))), golden.at(p + "merged").floats), kTowerBound);
+        EXPECT_LE(relative_error(tower.run(golden.at(p + "pixel_values").floats, grids_of(golden.at(p + "grid_thw"))),
+                                 golden.at(p + "merged").floats),
+                  kTowerBound);
     }
     EXPECT_GE(cases, 2u);
 }
@@ -211,7 +227,8 @@ TEST_P(VisionModel, WholePromptThenDecoding) {
         SCOPED_TRACE(name);
         StatefulEngine engine(exported_case().language);
         const std::vector<float> logits = engine.step(std::vector{embed_prompt(name)})[0];
-        EXPECT_LE(relative_error(tail(logits, logits_from(name), vocabulary()), prompt(name + ".logits").floats), kBound);
+        EXPECT_LE(relative_error(tail(logits, logits_from(name), vocabulary()), prompt(name + ".logits").floats),
+                  kBound);
         const Embedded next = embed_next(name);
         std::vector<float> decoded;
         for (std::size_t t = 0; t < next.tokens(); ++t) {
@@ -233,15 +250,18 @@ TEST_P(VisionModel, PromptInChunks) {
             const std::vector<float> chunk = engine.step(std::vector{whole.part(begin, end)})[0];
             logits.insert(logits.end(), chunk.begin(), chunk.end());
         }
-        EXPECT_LE(relative_error(tail(logits, logits_from(name), vocabulary()), prompt(name + ".logits").floats), kBound);
+        EXPECT_LE(relative_error(tail(logits, logits_from(name), vocabulary()), prompt(name + ".logits").floats),
+                  kBound);
     }
 }
 
 TEST_P(VisionModel, SecondTurnFromTheKeptState) {
     StatefulEngine engine(exported_case().language);
-    engine.step(std::vector{embed(row_of(prompt("turn.first_ids"), 0), positions_of_row(prompt("turn.first_position_ids"), 0), "turn.first")});
+    engine.step(std::vector{embed(row_of(prompt("turn.first_ids"), 0),
+                                  positions_of_row(prompt("turn.first_position_ids"), 0), "turn.first")});
     const std::vector<float> logits =
-        engine.step(std::vector{embed(row_of(prompt("turn.second_ids"), 0), positions_of_row(prompt("turn.second_position_ids"), 0), "turn.second")})[0];
+        engine.step(std::vector{embed(row_of(prompt("turn.second_ids"), 0),
+                                      positions_of_row(prompt("turn.second_position_ids"), 0), "turn.second")})[0];
     EXPECT_LE(relative_error(tail(logits, logits_from("turn"), vocabulary()), prompt("turn.logits").floats), kBound);
 }
 
@@ -249,7 +269,8 @@ TEST_P(VisionModel, LeftPaddedBatch) {
     std::vector<Embedded> rows;
     std::vector<Ids> mask;
     for (std::size_t i = 0; i < 2; ++i) {
-        rows.push_back(embed(row_of(prompt("batch.input_ids"), i), positions_of_row(prompt("batch.position_ids"), i), i == 0 ? "batch" : "none"));
+        rows.push_back(embed(row_of(prompt("batch.input_ids"), i), positions_of_row(prompt("batch.position_ids"), i),
+                             i == 0 ? "batch" : "none"));
         mask.push_back(row_of(prompt("batch.attention_mask"), i));
     }
     StatefulEngine engine(exported_case().language);
@@ -285,8 +306,10 @@ TEST_P(VisionModel, PagedTwoSequencesInChunks) {
         append(engine.step(std::vector{whole.part(0, 7), beside.part(0, 12)}));
         append(engine.step(std::vector{whole.part(7, 8), beside.part(12, 16)}));
         append(engine.step(std::vector{whole.part(8, whole.tokens()), beside.part(16, beside.tokens())}));
-        EXPECT_LE(relative_error(tail(all[0], logits_from(name), vocabulary()), prompt(name + ".logits").floats), kBound);
-        EXPECT_LE(relative_error(tail(all[1], logits_from("text"), vocabulary()), prompt("text.logits").floats), kBound);
+        EXPECT_LE(relative_error(tail(all[0], logits_from(name), vocabulary()), prompt(name + ".logits").floats),
+                  kBound);
+        EXPECT_LE(relative_error(tail(all[1], logits_from("text"), vocabulary()), prompt("text.logits").floats),
+                  kBound);
 
         const Embedded next = embed_next(name);
         const Embedded next_beside = embed_next("text");
@@ -301,9 +324,11 @@ TEST_P(VisionModel, PagedTwoSequencesInChunks) {
 
 TEST_P(VisionModel, PagedSecondTurn) {
     PagedEngine engine(exported_case().model(names::kLanguageModel), 1);
-    engine.step(std::vector{embed(row_of(prompt("turn.first_ids"), 0), positions_of_row(prompt("turn.first_position_ids"), 0), "turn.first")});
+    engine.step(std::vector{embed(row_of(prompt("turn.first_ids"), 0),
+                                  positions_of_row(prompt("turn.first_position_ids"), 0), "turn.first")});
     const std::vector<float> logits =
-        engine.step(std::vector{embed(row_of(prompt("turn.second_ids"), 0), positions_of_row(prompt("turn.second_position_ids"), 0), "turn.second")})[0];
+        engine.step(std::vector{embed(row_of(prompt("turn.second_ids"), 0),
+                                      positions_of_row(prompt("turn.second_position_ids"), 0), "turn.second")})[0];
     EXPECT_LE(relative_error(tail(logits, logits_from("turn"), vocabulary()), prompt("turn.logits").floats), kBound);
 }
 
@@ -383,25 +408,36 @@ TEST_P(VisionModel, PortsAreThoseThatConsumersLookUp) {
     const checkpoint::VisionConfig& vision = *exported_case().config.vision;
     const auto hidden = static_cast<std::int64_t>(text.hidden_size);
     const auto width = static_cast<std::int64_t>(vision.hidden_size);
-    const auto patch = static_cast<std::int64_t>(3 * vision.temporal_patch_size * vision.patch_size * vision.patch_size);
+    const auto patch =
+        static_cast<std::int64_t>(3 * vision.temporal_patch_size * vision.patch_size * vision.patch_size);
     const auto angles = width / static_cast<std::int64_t>(vision.num_heads) / 2;
     const auto f32 = ov::element::f32;
     const auto i64 = ov::element::i64;
 
     const auto language = exported_case().model("openvino_language_model");
     expect_ports(*language,
-                 {{"attention_mask", i64, {-1, -1}}, {"inputs_embeds", f32, {-1, -1, hidden}}, {"position_ids", i64, {4, -1, -1}}, {"beam_idx", ov::element::i32, {-1}}},
+                 {{"attention_mask", i64, {-1, -1}},
+                  {"inputs_embeds", f32, {-1, -1, hidden}},
+                  {"position_ids", i64, {4, -1, -1}},
+                  {"beam_idx", ov::element::i32, {-1}}},
                  {"logits", f32, {-1, -1, static_cast<std::int64_t>(text.vocab_size)}});
     EXPECT_STREQ(language->output("logits").get_node()->get_input_node_ptr(0)->get_type_name(), "MatMul");
     EXPECT_EQ(language->get_variables().size(), 2 * text.num_hidden_layers);
     for (const auto& variable : language->get_variables()) {
-        EXPECT_EQ(variable->get_info().variable_id.rfind("cache_params.past.", 0), 0u) << variable->get_info().variable_id;
+        EXPECT_EQ(variable->get_info().variable_id.rfind("cache_params.past.", 0), 0u)
+            << variable->get_info().variable_id;
     }
-    expect_ports(*exported_case().model("openvino_text_embeddings_model"), {{"input", i64, {-1, -1}}}, {"inputs_embeds", f32, {-1, -1, hidden}});
-    expect_ports(*exported_case().model("openvino_vision_embeddings_model"), {{"hidden_states", f32, {-1, patch}}}, {"last_hidden_state", f32, {-1, width}});
-    expect_ports(*exported_case().model("openvino_vision_embeddings_pos_model"), {{"input", i64, {4, -1}}}, {"last_hidden_state", f32, {4, -1, width}});
+    expect_ports(*exported_case().model("openvino_text_embeddings_model"), {{"input", i64, {-1, -1}}},
+                 {"inputs_embeds", f32, {-1, -1, hidden}});
+    expect_ports(*exported_case().model("openvino_vision_embeddings_model"), {{"hidden_states", f32, {-1, patch}}},
+                 {"last_hidden_state", f32, {-1, width}});
+    expect_ports(*exported_case().model("openvino_vision_embeddings_pos_model"), {{"input", i64, {4, -1}}},
+                 {"last_hidden_state", f32, {4, -1, width}});
     const auto merger = exported_case().model("openvino_vision_embeddings_merger_model");
-    expect_ports(*merger, {{"hidden_states", f32, {-1, width}}, {"attention_mask", f32, {1, -1, -1}}, {"rotary_pos_emb", f32, {-1, angles}}},
+    expect_ports(*merger,
+                 {{"hidden_states", f32, {-1, width}},
+                  {"attention_mask", f32, {1, -1, -1}},
+                  {"rotary_pos_emb", f32, {-1, angles}}},
                  {"last_hidden_state", f32, {-1, hidden}});
 }
 

@@ -1,8 +1,8 @@
 #include "support/checkpoint_writer.hpp"
 
 #include "checkpoint/checkpoint.hpp"
-#include "export/ir_writer.hpp"
 #include "export/weight_stream.hpp"
+#include "graph/ir_writer.hpp"
 #include "support/engine.hpp"
 
 #include <fmt/format.h>
@@ -13,15 +13,16 @@
 
 namespace deltavino::test {
 
-void write_checkpoint(const std::filesystem::path& directory, const std::string& config_json, const std::vector<NamedTensor>& tensors) {
+void write_checkpoint(const std::filesystem::path& directory, const std::string& config_json,
+                      const std::vector<NamedTensor>& tensors) {
     std::filesystem::create_directories(directory);
     write_text_file(directory / "config.json", config_json);
     std::string header;
     std::uint64_t offset = 0;
     for (const NamedTensor& tensor : tensors) {
         const std::uint64_t end = offset + 4 * tensor.values.size();
-        header += fmt::format("{}\"{}\":{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", header.empty() ? "{" : ",", tensor.name,
-                              fmt::join(tensor.shape, ","), offset, end);
+        header += fmt::format("{}\"{}\":{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
+                              header.empty() ? "{" : ",", tensor.name, fmt::join(tensor.shape, ","), offset, end);
         offset = end;
     }
     header += header.empty() ? "{}" : "}";
@@ -30,7 +31,8 @@ void write_checkpoint(const std::filesystem::path& directory, const std::string&
     file.write(reinterpret_cast<const char*>(&size), sizeof(size));
     file << header;
     for (const NamedTensor& tensor : tensors) {
-        file.write(reinterpret_cast<const char*>(tensor.values.data()), static_cast<std::streamsize>(4 * tensor.values.size()));
+        file.write(reinterpret_cast<const char*>(tensor.values.data()),
+                   static_cast<std::streamsize>(4 * tensor.values.size()));
     }
 }
 
@@ -52,18 +54,23 @@ std::vector<float> noise(std::uint64_t count, std::uint32_t seed) {
     return values;
 }
 
-std::shared_ptr<ov::Model> through_file(const ov::Model& model, const graph::Weights& weights, const std::filesystem::path& directory) {
-    const exporter::IrLayout layout = exporter::lay_out_ir(model, {}, weights.streamed(), weights.decompressions());
+std::shared_ptr<ov::Model> through_file(const ov::Model& model, const graph::Weights& weights,
+                                        const std::filesystem::path& directory) {
+    const graph::IrLayout layout = graph::lay_out_ir(model, {}, weights.streamed(), weights.decompressions());
     write_text_file(directory / "model.xml", layout.xml);
     OutputFile bin(directory / "model.bin");
     bin.reserve(layout.bin_bytes);
     for (const auto& [offset, constant] : layout.inline_constants) {
-        bin.write(offset, std::span(static_cast<const std::byte*>(constant->get_data_ptr()), constant->get_byte_size()));
+        bin.write(offset,
+                  std::span(static_cast<const std::byte*>(constant->get_data_ptr()), constant->get_byte_size()));
     }
     std::vector<exporter::StreamedWeight> streamed;
-    const auto offset_of = [&](const std::shared_ptr<ov::op::v0::Constant>& constant) { return constant ? layout.streamed_offsets.at(constant.get()) : 0; };
+    const auto offset_of = [&](const std::shared_ptr<ov::op::v0::Constant>& constant) {
+        return constant ? layout.streamed_offsets.at(constant.get()) : 0;
+    };
     for (const graph::WeightJob& job : weights.jobs()) {
-        streamed.push_back({&job, {{&bin, offset_of(job.values), offset_of(job.zero_points), offset_of(job.scales)}}, {}});
+        streamed.push_back(
+            {&job, {{&bin, offset_of(job.values), offset_of(job.zero_points), offset_of(job.scales)}}, {}});
     }
     SilentProgress progress;
     exporter::stream_weights(streamed, {}, progress);

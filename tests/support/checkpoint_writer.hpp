@@ -21,7 +21,8 @@ struct NamedTensor {
 };
 
 // config.json and one float32 model.safetensors.
-void write_checkpoint(const std::filesystem::path& directory, const std::string& config_json, const std::vector<NamedTensor>& tensors);
+void write_checkpoint(const std::filesystem::path& directory, const std::string& config_json,
+                      const std::vector<NamedTensor>& tensors);
 
 // All tensors of a checkpoint, widened to float32, by name.
 std::vector<NamedTensor> read_tensors(const std::filesystem::path& checkpoint);
@@ -30,6 +31,7 @@ std::vector<NamedTensor> read_tensors(const std::filesystem::path& checkpoint);
 std::vector<float> noise(std::uint64_t count, std::uint32_t seed);
 
 // Writes model.xml and model.bin with the weights streamed from the checkpoint, and reads them back.
-std::shared_ptr<ov::Model> through_file(const ov::Model& model, const graph::Weights& weights, const std::filesystem::path& directory);
+std::shared_ptr<ov::Model> through_file(const ov::Model& model, const graph::Weights& weights,
+                                        const std::filesystem::path& directory);
 
 }  // namespace deltavino::test

@@ -64,9 +64,10 @@ std::shared_ptr<ov::Model> read_model(const std::filesystem::path& xml) {
 }
 
 ov::CompiledModel compile_f32(const std::shared_ptr<ov::Model>& model) {
-    return core().compile_model(model, "CPU",
-                                {ov::hint::inference_precision(ov::element::f32), ov::hint::kv_cache_precision(ov::element::f32),
-                                 ov::hint::dynamic_quantization_group_size(0), ov::enable_mmap(true)});
+    return core().compile_model(
+        model, "CPU",
+        {ov::hint::inference_precision(ov::element::f32), ov::hint::kv_cache_precision(ov::element::f32),
+         ov::hint::dynamic_quantization_group_size(0), ov::enable_mmap(true)});
 }
 
 std::map<std::string, std::size_t> runtime_counts(const ov::CompiledModel& compiled) {
@@ -117,18 +118,21 @@ std::shared_ptr<ov::Model> decompress(const ov::Model& model) {
         std::vector<float> values = constants.at(weight)->cast_vector<float>();
         const std::vector<float> scales = constants.at(weight + "/scale")->cast_vector<float>();
         const auto zero_points = constants.find(weight + "/zero_point");
-        const std::vector<float> zeros = zero_points == constants.end() ? std::vector<float>(scales.size(), 0.0f) : zero_points->second->cast_vector<float>();
+        const std::vector<float> zeros = zero_points == constants.end() ? std::vector<float>(scales.size(), 0.0f)
+                                                                        : zero_points->second->cast_vector<float>();
         const std::size_t group = values.size() / scales.size();
         for (std::size_t i = 0; i < values.size(); ++i) {
             values[i] = (values[i] - zeros[i / group]) * scales[i / group];
         }
-        node->output(0).replace(std::make_shared<ov::op::v0::Constant>(ov::element::f32, node->get_output_shape(0), values));
+        node->output(0).replace(
+            std::make_shared<ov::op::v0::Constant>(ov::element::f32, node->get_output_shape(0), values));
     }
     copy->validate_nodes_and_infer_types();
     return copy;
 }
 
-StatefulEngine::StatefulEngine(const ov::CompiledModel& compiled) : request_(const_cast<ov::CompiledModel&>(compiled).create_infer_request()) {}
+StatefulEngine::StatefulEngine(const ov::CompiledModel& compiled)
+    : request_(const_cast<ov::CompiledModel&>(compiled).create_infer_request()) {}
 
 void StatefulEngine::reset() {
     request_.reset_state();
@@ -139,9 +143,11 @@ Embedded Embedded::part(std::size_t begin, std::size_t end) const {
     const std::size_t width = values.size() / tokens();
     const auto cut = [&](const auto& from, std::size_t unit) {
         const auto first = from.begin();
-        return std::remove_cvref_t<decltype(from)>(first + static_cast<std::ptrdiff_t>(begin * unit), first + static_cast<std::ptrdiff_t>(end * unit));
+        return std::remove_cvref_t<decltype(from)>(first + static_cast<std::ptrdiff_t>(begin * unit),
+                                                   first + static_cast<std::ptrdiff_t>(end * unit));
     };
-    return {cut(values, width), {cut(positions[0], 1), cut(positions[1], 1), cut(positions[2], 1), cut(positions[3], 1)}};
+    return {cut(values, width),
+            {cut(positions[0], 1), cut(positions[1], 1), cut(positions[2], 1), cut(positions[3], 1)}};
 }
 
 Logits StatefulEngine::step(const std::vector<Ids>& rows, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
@@ -151,12 +157,15 @@ Logits StatefulEngine::step(const std::vector<Ids>& rows, std::vector<Ids> mask,
 
 Logits StatefulEngine::step(const std::vector<Embedded>& rows, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
     const std::size_t length = rows.front().tokens();
-    request_.set_tensor("inputs_embeds", tensor_of(ov::element::f32, {rows.size(), length, rows.front().values.size() / length}, values_of(rows)));
+    request_.set_tensor(
+        "inputs_embeds",
+        tensor_of(ov::element::f32, {rows.size(), length, rows.front().values.size() / length}, values_of(rows)));
     request_.set_tensor("position_ids", tensor_of(ov::element::i64, {4, rows.size(), length}, positions_of(rows)));
     return infer(rows.size(), length, std::move(mask), std::move(beam));
 }
 
-Logits StatefulEngine::infer(std::size_t rows, std::size_t length, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
+Logits StatefulEngine::infer(std::size_t rows, std::size_t length, std::vector<Ids> mask,
+                             std::vector<std::int32_t> beam) {
     past_ += length;
     if (mask.empty()) {
         mask.assign(rows, Ids(past_, 1));

@@ -25,8 +25,8 @@ using Logits = std::vector<std::vector<float>>;
 
 // What a decoder behind a vision tower reads in place of the ids of one row.
 struct Embedded {
-    std::vector<float> values;                // [tokens * width]
-    std::array<Ids, 4> positions;             // text, temporal, height, width
+    std::vector<float> values;     // [tokens * width]
+    std::array<Ids, 4> positions;  // text, temporal, height, width
     std::size_t tokens() const { return positions[0].size(); }
     Embedded part(std::size_t begin, std::size_t end) const;
 };

@@ -3,10 +3,10 @@
 #include "base/file.hpp"
 #include "checkpoint/safetensors.hpp"
 
+#include <unistd.h>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
-#include <unistd.h>
 
 namespace deltavino::test {
 

@@ -12,8 +12,8 @@ namespace deltavino::test {
 
 struct GoldenTensor {
     std::vector<std::uint64_t> shape;
-    std::vector<float> floats;             // of F32 tensors
-    std::vector<std::int64_t> integers;    // of I64 and U8 tensors
+    std::vector<float> floats;           // of F32 tensors
+    std::vector<std::int64_t> integers;  // of I64 and U8 tensors
 
     std::uint64_t dim(std::size_t i) const { return shape.at(i); }
 };

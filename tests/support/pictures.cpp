@@ -38,8 +38,9 @@ Bytes write_png(const PngKind& kind, const std::vector<std::uint8_t>& rows) {
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, stop, nullptr);
     png_infop info = png_create_info_struct(png);
     png_set_write_fn(png, &out, append_to, nullptr);
-    png_set_IHDR(png, info, kind.width, kind.height, kind.bit_depth, kind.color_type, kind.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, kind.width, kind.height, kind.bit_depth, kind.color_type,
+                 kind.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
     std::vector<png_color> palette;
     for (std::size_t i = 0; i + 2 < kind.palette.size(); i += 3) {
         palette.push_back({kind.palette[i], kind.palette[i + 1], kind.palette[i + 2]});
@@ -83,7 +84,8 @@ Bytes write_jpeg(const JpegKind& kind, const std::vector<std::uint8_t>& rows) {
     info.in_color_space = kind.components == 1 ? JCS_GRAYSCALE : kind.components == 3 ? JCS_RGB : JCS_CMYK;
     jpeg_set_defaults(&info);
     jpeg_set_quality(&info, 100, TRUE);
-    info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = 1;  // colours at full size: the tests compare levels
+    info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor =
+        1;  // colours at full size: the tests compare levels
     if (kind.progressive) {
         jpeg_simple_progression(&info);
     }
@@ -100,7 +102,8 @@ Bytes write_jpeg(const JpegKind& kind, const std::vector<std::uint8_t>& rows) {
         Bytes marker(6, std::byte{0});
         std::memcpy(marker.data(), "Exif", 4);
         marker.insert(marker.end(), kind.exif.begin(), kind.exif.end());
-        jpeg_write_marker(&info, JPEG_APP0 + 1, reinterpret_cast<const JOCTET*>(marker.data()), static_cast<unsigned int>(marker.size()));
+        jpeg_write_marker(&info, JPEG_APP0 + 1, reinterpret_cast<const JOCTET*>(marker.data()),
+                          static_cast<unsigned int>(marker.size()));
     }
     for (std::size_t y = 0; y < kind.height; ++y) {
         JSAMPROW row = const_cast<JSAMPROW>(rows.data() + y * kind.width * static_cast<std::size_t>(kind.components));

@@ -16,7 +16,7 @@ struct PngKind {
     int color_type = 0;  // PNG_COLOR_TYPE_*
     int bit_depth = 8;
     bool interlaced = false;
-    std::vector<std::uint8_t> palette;      // RGB
+    std::vector<std::uint8_t> palette;  // RGB
     std::vector<std::uint8_t> palette_alpha;
     Bytes exif;
 };
@@ -29,7 +29,7 @@ struct JpegKind {
     int components = 3;  // 1: gray, 3: RGB, 4: CMYK as Adobe stores it
     bool progressive = false;
     bool separate_scans = false;  // one for each colour component
-    Bytes exif;          // a TIFF block
+    Bytes exif;                   // a TIFF block
 };
 Bytes write_jpeg(const JpegKind& kind, const std::vector<std::uint8_t>& rows);
 

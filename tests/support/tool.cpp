@@ -5,8 +5,8 @@
 //   deltavino_test_tool picture FILE    the decoded picture as a PPM
 //   deltavino_test_tool resize FILE WIDTH HEIGHT
 #include "base/error.hpp"
-#include "runtime/chat_template.hpp"
-#include "runtime/image_decode.hpp"
+#include "runtime/chat/template.hpp"
+#include "runtime/picture/decode.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -51,7 +51,8 @@ void run_chat() {
             text += render_message(format, message_of(message));
         }
         const Json& thinking = input.at("thinking");
-        text += render_generation_prompt(format, thinking.is_null() ? std::nullopt : std::optional<bool>(thinking.get<bool>()));
+        text += render_generation_prompt(format,
+                                         thinking.is_null() ? std::nullopt : std::optional<bool>(thinking.get<bool>()));
         std::cout << Json{{"known", format.known}, {"text", text}}.dump() << "\n";
     }
 }
@@ -67,7 +68,8 @@ int run(const std::vector<std::string>& arguments) {
     } else if (arguments.size() == 2 && arguments[0] == "picture") {
         print(read_picture(arguments[1]));
     } else if (arguments.size() == 4 && arguments[0] == "resize") {
-        const PictureSize size{static_cast<std::uint32_t>(std::stoul(arguments[2])), static_cast<std::uint32_t>(std::stoul(arguments[3]))};
+        const PictureSize size{static_cast<std::uint32_t>(std::stoul(arguments[2])),
+                               static_cast<std::uint32_t>(std::stoul(arguments[3]))};
         print(resize(read_picture(arguments[1]), size));
     } else {
         std::fprintf(stderr, "wrong arguments\n");

@@ -19,11 +19,13 @@ float linspace(std::int64_t last, std::int64_t count, std::int64_t i) {
     }
     const float step = static_cast<float>(last) / static_cast<float>(count - 1);
     // torch fills the second half from the end
-    return i < count / 2 ? step * static_cast<float>(i) : static_cast<float>(last) - step * static_cast<float>(count - 1 - i);
+    return i < count / 2 ? step * static_cast<float>(i)
+                         : static_cast<float>(last) - step * static_cast<float>(count - 1 - i);
 }
 
 void add_positions(const Grid& grid, const checkpoint::VisionConfig& config, TowerInputs& inputs) {
-    const auto side = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(config.num_position_embeddings))));
+    const auto side =
+        static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(config.num_position_embeddings))));
     for (std::int64_t y = 0; y < grid[1]; ++y) {
         for (std::int64_t x = 0; x < grid[2]; ++x) {
             const float row = linspace(side - 1, grid[1], y);
@@ -34,8 +36,10 @@ void add_positions(const Grid& grid, const checkpoint::VisionConfig& config, Tow
             const std::int64_t right = std::min(left + 1, side - 1);
             const float down = row - static_cast<float>(top);
             const float across = column - static_cast<float>(left);
-            const std::array<std::int64_t, 4> corners{top * side + left, top * side + right, bottom * side + left, bottom * side + right};
-            const std::array<float, 4> weights{(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across};
+            const std::array<std::int64_t, 4> corners{top * side + left, top * side + right, bottom * side + left,
+                                                      bottom * side + right};
+            const std::array<float, 4> weights{(1 - down) * (1 - across), (1 - down) * across, down * (1 - across),
+                                               down * across};
             for (std::size_t c = 0; c < 4; ++c) {
                 inputs.corners[c].push_back(corners[c]);
                 inputs.weights[c].push_back(weights[c]);
@@ -101,7 +105,8 @@ TowerInputs tower_inputs(const std::vector<Grid>& grids, const checkpoint::Visio
                 for (const std::int64_t position : {row, column}) {
                     for (std::size_t j = 0; j < half / 2; ++j) {
                         const double exponent = -2.0 * static_cast<double>(j) / static_cast<double>(half);
-                        inputs.angles.push_back(static_cast<float>(position) * static_cast<float>(std::pow(10000.0, exponent)));
+                        inputs.angles.push_back(static_cast<float>(position) *
+                                                static_cast<float>(std::pow(10000.0, exponent)));
                     }
                 }
                 frame_of.push_back(frames);
@@ -117,15 +122,19 @@ TowerInputs tower_inputs(const std::vector<Grid>& grids, const checkpoint::Visio
 }
 
 Tower::Tower(const std::filesystem::path& directory, checkpoint::VisionConfig config) : config_(std::move(config)) {
-    const auto load = [&](const char* name) { return compile_f32(read_model(directory / (std::string(name) + ".xml"))); };
+    const auto load = [&](const char* name) {
+        return compile_f32(read_model(directory / (std::string(name) + ".xml")));
+    };
     embeddings_ = load(names::kVisionEmbeddings);
     positions_ = load(names::kVisionPositions);
     merger_ = load(names::kVisionMerger);
 }
 
 std::vector<float> Tower::patch_embeddings(const std::vector<float>& pixels) {
-    const std::size_t width = config_.in_channels * config_.temporal_patch_size * config_.patch_size * config_.patch_size;
-    return floats_of(infer(embeddings_, {{names::kHiddenStates, tensor_of(ov::element::f32, {pixels.size() / width, width}, pixels)}}));
+    const std::size_t width =
+        config_.in_channels * config_.temporal_patch_size * config_.patch_size * config_.patch_size;
+    return floats_of(infer(
+        embeddings_, {{names::kHiddenStates, tensor_of(ov::element::f32, {pixels.size() / width, width}, pixels)}}));
 }
 
 std::vector<float> Tower::position_embeddings(const TowerInputs& inputs) {
@@ -134,7 +143,8 @@ std::vector<float> Tower::position_embeddings(const TowerInputs& inputs) {
     for (const Ids& row : inputs.corners) {
         corners.insert(corners.end(), row.begin(), row.end());
     }
-    const std::vector<float> rows = floats_of(infer(positions_, {{names::kInput, tensor_of(ov::element::i64, {4, count}, corners)}}));
+    const std::vector<float> rows =
+        floats_of(infer(positions_, {{names::kInput, tensor_of(ov::element::i64, {4, count}, corners)}}));
     std::vector<float> result;
     for (const std::size_t position : inputs.order) {
         for (std::size_t c = 0; c < config_.hidden_size; ++c) {
@@ -150,9 +160,11 @@ std::vector<float> Tower::position_embeddings(const TowerInputs& inputs) {
 
 std::vector<float> Tower::merge(const std::vector<float>& hidden_states, const TowerInputs& inputs) {
     const std::size_t patches = inputs.order.size();
-    return floats_of(infer(merger_, {{names::kHiddenStates, tensor_of(ov::element::f32, {patches, config_.hidden_size}, hidden_states)},
-                                     {names::kAttentionMask, tensor_of(ov::element::f32, {1, patches, patches}, inputs.mask)},
-                                     {names::kRotary, tensor_of(ov::element::f32, {patches, inputs.angles.size() / patches}, inputs.angles)}}));
+    return floats_of(infer(
+        merger_,
+        {{names::kHiddenStates, tensor_of(ov::element::f32, {patches, config_.hidden_size}, hidden_states)},
+         {names::kAttentionMask, tensor_of(ov::element::f32, {1, patches, patches}, inputs.mask)},
+         {names::kRotary, tensor_of(ov::element::f32, {patches, inputs.angles.size() / patches}, inputs.angles)}}));
 }
 
 std::vector<float> Tower::run(const std::vector<float>& pixels, const std::vector<Grid>& grids) {

@@ -21,11 +21,11 @@ std::vector<Grid> grids_of(const GoldenTensor& grid_thw);
 // What is computed outside of the models. N patches in the processor's order; M = rows * columns of each
 // picture, once for all frames.
 struct TowerInputs {
-    std::array<Ids, 4> corners;                    // [4][M]: rows of the position table
-    std::array<std::vector<float>, 4> weights;     // [4][M]
-    std::vector<std::size_t> order;                // [N]: which of the M positions a patch has
-    std::vector<float> angles;                     // [N, head width / 2]
-    std::vector<float> mask;                       // [N, N]
+    std::array<Ids, 4> corners;                 // [4][M]: rows of the position table
+    std::array<std::vector<float>, 4> weights;  // [4][M]
+    std::vector<std::size_t> order;             // [N]: which of the M positions a patch has
+    std::vector<float> angles;                  // [N, head width / 2]
+    std::vector<float> mask;                    // [N, N]
 };
 
 TowerInputs tower_inputs(const std::vector<Grid>& grids, const checkpoint::VisionConfig& config);

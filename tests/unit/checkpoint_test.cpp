@@ -6,7 +6,8 @@ namespace deltavino::checkpoint {
 namespace {
 
 TEST(CanonicalName, StripsThePrefixesOfTrainingStacks) {
-    for (const char* name : {"model.layers.0.mlp.up_proj.weight", "model.language_model.layers.0.mlp.up_proj.weight", "language_model.model.layers.0.mlp.up_proj.weight",
+    for (const char* name : {"model.layers.0.mlp.up_proj.weight", "model.language_model.layers.0.mlp.up_proj.weight",
+                             "language_model.model.layers.0.mlp.up_proj.weight",
                              "language_model.layers.0.mlp.up_proj.weight", "layers.0.mlp.up_proj.weight"}) {
         EXPECT_EQ(canonical_name(name), "model.layers.0.mlp.up_proj.weight") << name;
     }

@@ -12,9 +12,23 @@ namespace {
 using nlohmann::json;
 
 json text() {
-    return {{"model_type", "qwen3_5_text"}, {"vocab_size", 512}, {"hidden_size", 128}, {"num_hidden_layers", 8}, {"intermediate_size", 256}, {"num_attention_heads", 4},
-            {"num_key_value_heads", 2}, {"head_dim", 32}, {"linear_num_key_heads", 2}, {"linear_num_value_heads", 4}, {"linear_key_head_dim", 16}, {"linear_value_head_dim", 16},
-            {"rope_parameters", {{"rope_theta", 10000.0}, {"partial_rotary_factor", 0.25}, {"mrope_section", {2, 1, 1}}, {"rope_type", "default"}}}};
+    return {{"model_type", "qwen3_5_text"},
+            {"vocab_size", 512},
+            {"hidden_size", 128},
+            {"num_hidden_layers", 8},
+            {"intermediate_size", 256},
+            {"num_attention_heads", 4},
+            {"num_key_value_heads", 2},
+            {"head_dim", 32},
+            {"linear_num_key_heads", 2},
+            {"linear_num_value_heads", 4},
+            {"linear_key_head_dim", 16},
+            {"linear_value_head_dim", 16},
+            {"rope_parameters",
+             {{"rope_theta", 10000.0},
+              {"partial_rotary_factor", 0.25},
+              {"mrope_section", {2, 1, 1}},
+              {"rope_type", "default"}}}};
 }
 
 json nested(json inner) {
@@ -53,7 +67,8 @@ TEST(Config, LayerKindsFromTypesOrInterval) {
     json config = text();
     config["full_attention_interval"] = 2;
     EXPECT_EQ(read(config).text.count(LayerKind::FullAttention), 4u);
-    config["layer_types"] = {"full_attention", "linear_attention", "linear_attention", "linear_attention", "linear_attention", "linear_attention", "linear_attention", "linear_attention"};
+    config["layer_types"] = {"full_attention",   "linear_attention", "linear_attention", "linear_attention",
+                             "linear_attention", "linear_attention", "linear_attention", "linear_attention"};
     const TextConfig c = read(config).text;
     EXPECT_EQ(c.layer_types[0], LayerKind::FullAttention);
     EXPECT_EQ(c.count(LayerKind::FullAttention), 1u);
@@ -91,7 +106,8 @@ TEST(Config, AllProblemsAtOnce) {
     config["num_key_value_heads"] = "two";
     config["linear_num_value_heads"] = 3;
     const std::string message = refusal(config, ErrorKind::Input);
-    for (const char* word : {"3 problems", "/hidden_size is missing", "/num_key_value_heads is \"two\"", "/linear_num_value_heads is 3"}) {
+    for (const char* word :
+         {"3 problems", "/hidden_size is missing", "/num_key_value_heads is \"two\"", "/linear_num_value_heads is 3"}) {
         EXPECT_NE(message.find(word), std::string::npos) << message;
     }
 }

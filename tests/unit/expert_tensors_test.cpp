@@ -73,7 +73,8 @@ protected:
         checkpoint_ = std::make_unique<Checkpoint>(directory_.path());
         return *checkpoint_;
     }
-    static TensorTable table(const Checkpoint& checkpoint, const TextConfig& text = config(), const std::string& layer = kLayer) {
+    static TensorTable table(const Checkpoint& checkpoint, const TextConfig& text = config(),
+                             const std::string& layer = kLayer) {
         TensorTable table;
         add_moe_tensors(table, text, layer, checkpoint);
         return table;
@@ -125,7 +126,8 @@ TEST_F(ExpertTensors, NamesDoNotTellTheStorage) {
         for (const std::string projection : {"gate_proj", "up_proj", "down_proj"}) {
             weights.matrix(kLayer + "mlp.experts." + projection + ".weight");
             EXPECT_EQ(weights.jobs().back().name, kStored + "mlp.experts." + projection + ".weight");
-            EXPECT_EQ(weights.module_path(kLayer + "mlp.experts." + projection + ".weight"), kStored + "mlp.experts." + projection);
+            EXPECT_EQ(weights.module_path(kLayer + "mlp.experts." + projection + ".weight"),
+                      kStored + "mlp.experts." + projection);
             EXPECT_EQ(weights.jobs().back().sources.size(), kExperts);
         }
     }
@@ -150,7 +152,9 @@ TEST_F(ExpertTensors, OneMissingExpertIsNamed) {
     add_rest(tensors, kLayer);
     std::erase_if(tensors, [](const NamedTensor& t) { return t.name.find("experts.2.up_proj") != std::string::npos; });
     const Checkpoint& checkpoint = write(tensors);
-    EXPECT_NE(problem(table(checkpoint), checkpoint).find("tensor 'model.layers.0.mlp.experts.2.up_proj.weight' [2, 6] is missing"), std::string::npos)
+    EXPECT_NE(problem(table(checkpoint), checkpoint)
+                  .find("tensor 'model.layers.0.mlp.experts.2.up_proj.weight' [2, 6] is missing"),
+              std::string::npos)
         << problem(table(checkpoint), checkpoint);
 }
 
@@ -158,7 +162,9 @@ TEST_F(ExpertTensors, NoExpertsAtAllMeansTheFusedOnesAreMissing) {
     std::vector<NamedTensor> tensors;
     add_rest(tensors, kLayer);
     const Checkpoint& checkpoint = write(tensors);
-    EXPECT_NE(problem(table(checkpoint), checkpoint).find("'model.layers.0.mlp.experts.gate_up_proj' [4, 4, 6] is missing"), std::string::npos);
+    EXPECT_NE(
+        problem(table(checkpoint), checkpoint).find("'model.layers.0.mlp.experts.gate_up_proj' [4, 4, 6] is missing"),
+        std::string::npos);
 }
 
 TEST_F(ExpertTensors, AnotherNumberOfExpertsThanInTheConfig) {
@@ -166,14 +172,21 @@ TEST_F(ExpertTensors, AnotherNumberOfExpertsThanInTheConfig) {
     add_fused(tensors, kLayer);
     add_rest(tensors, kLayer);
     const Checkpoint& fused = write(tensors);
-    EXPECT_NE(problem(table(fused, config(5)), fused).find("has shape [4, 4, 6], expected [5, 4, 6]"), std::string::npos);
+    EXPECT_NE(problem(table(fused, config(5)), fused).find("has shape [4, 4, 6], expected [5, 4, 6]"),
+              std::string::npos);
     tensors.clear();
     add_split(tensors, kLayer);
     add_rest(tensors, kLayer);
     const Checkpoint& split = write(tensors);
-    EXPECT_NE(problem(table(split, config(5)), split).find("'model.layers.0.mlp.experts.4.gate_proj.weight' [2, 6] is missing"), std::string::npos);
+    EXPECT_NE(problem(table(split, config(5)), split)
+                  .find("'model.layers.0.mlp.experts.4.gate_proj.weight' [2, 6] is missing"),
+              std::string::npos);
     const std::string surplus = problem(table(split, config(3)), split);
-    EXPECT_NE(surplus.find("experts.3.down_proj.weight' [6, 2] in 'model.safetensors' is unexpected: config.json has fewer experts"), std::string::npos) << surplus;
+    EXPECT_NE(
+        surplus.find(
+            "experts.3.down_proj.weight' [6, 2] in 'model.safetensors' is unexpected: config.json has fewer experts"),
+        std::string::npos)
+        << surplus;
 }
 
 TEST_F(ExpertTensors, BothWaysInOneLayerAreRefused) {
@@ -182,7 +195,8 @@ TEST_F(ExpertTensors, BothWaysInOneLayerAreRefused) {
     add_split(tensors, kLayer);
     add_rest(tensors, kLayer);
     const Checkpoint& checkpoint = write(tensors);
-    EXPECT_NE(problem(table(checkpoint), checkpoint).find("or the layer stores its experts in two ways"), std::string::npos);
+    EXPECT_NE(problem(table(checkpoint), checkpoint).find("or the layer stores its experts in two ways"),
+              std::string::npos);
 }
 
 // The order of rows, for 1, 2 and 3 value heads per key head, against the split that transformers makes.
@@ -231,7 +245,8 @@ TEST(InterleavedProjections, RowsOfEachKeyHead) {
         EXPECT_EQ(flatten("m.in_proj_z.weight"), z);
         EXPECT_EQ(flatten("m.in_proj_b.weight"), b);
         EXPECT_EQ(flatten("m.in_proj_a.weight"), a);
-        EXPECT_EQ(rows.find_assembly("m.in_proj_qkv.weight")->shape, (std::vector<std::uint64_t>{c.conv_channels(), 8}));
+        EXPECT_EQ(rows.find_assembly("m.in_proj_qkv.weight")->shape,
+                  (std::vector<std::uint64_t>{c.conv_channels(), 8}));
     }
 }
 

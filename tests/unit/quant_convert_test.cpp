@@ -34,11 +34,9 @@ float f16_by_definition(unsigned bits) {
     const int fraction = static_cast<int>(bits & 1023u);
     const double sign = (bits & 0x8000u) != 0 ? -1.0 : 1.0;
     if (exponent == 31) {
-        return fraction != 0 ? std::numeric_limits<float>::quiet_NaN()
-                             : static_cast<float>(sign) * kInfinity;
+        return fraction != 0 ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(sign) * kInfinity;
     }
-    const double value =
-        exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(fraction + 1024, exponent - 25);
+    const double value = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(fraction + 1024, exponent - 25);
     return static_cast<float>(sign * value);
 }
 
@@ -84,8 +82,7 @@ TEST(QuantConvert, EveryF16PatternWidensAndComesBack) {
             EXPECT_TRUE(std::isnan(value)) << bits;
             EXPECT_EQ(f32_to_f16(value), bits | 0x200u);
         } else {
-            EXPECT_EQ(std::bit_cast<std::uint32_t>(value), std::bit_cast<std::uint32_t>(expected))
-                << bits;
+            EXPECT_EQ(std::bit_cast<std::uint32_t>(value), std::bit_cast<std::uint32_t>(expected)) << bits;
             EXPECT_EQ(f32_to_f16(value), bits);
         }
     }
@@ -162,18 +159,15 @@ TEST(QuantConvert, EveryInstructionSetWidensEveryPattern) {
         for (std::size_t i = 0; i < patterns.size(); ++i) {
             const float expected_f16 = f16_to_f32(patterns[i]);
             const float expected_bf16 = bf16_to_f32(patterns[i]);
-            wrong += std::memcmp(&f16[i], &expected_f16, 4) != 0 ||
-                     std::memcmp(&bf16[i], &expected_bf16, 4) != 0;
+            wrong += std::memcmp(&f16[i], &expected_f16, 4) != 0 || std::memcmp(&bf16[i], &expected_bf16, 4) != 0;
         }
         EXPECT_EQ(wrong, 0u);
     }
 }
 
 TEST(QuantConvert, CountsFiniteValuesThatBecomeInfinite) {
-    const std::vector<float> values = {1.0f,       65520.0f,
-                                       -70000.0f,  kInfinity,
-                                       -kInfinity, std::numeric_limits<float>::quiet_NaN(),
-                                       65519.0f};
+    const std::vector<float> values = {
+        1.0f, 65520.0f, -70000.0f, kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(), 65519.0f};
     std::vector<std::byte> out(values.size() * 2);
     EXPECT_EQ(narrow(SourceType::F16, values, out), 2u);
     EXPECT_EQ(narrow(SourceType::BF16, values, out), 0u);

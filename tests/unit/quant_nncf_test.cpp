@@ -24,8 +24,7 @@ struct Tensor {
 using Tensors = std::map<std::string, Tensor>;
 
 Tensors read_goldens() {
-    const auto path = std::filesystem::path(__FILE__).parent_path().parent_path() / "golden_quant" /
-                      "nncf.safetensors";
+    const auto path = std::filesystem::path(__FILE__).parent_path().parent_path() / "golden_quant" / "nncf.safetensors";
     std::ifstream file(path, std::ios::binary);
     const std::string content{std::istreambuf_iterator<char>(file), {}};
     if (content.size() < 8) {
@@ -75,8 +74,7 @@ std::vector<Case> all_cases() {
         }
         const std::size_t second = name.find('.', dot + 1);
         const auto format = find_format(name.substr(dot + 1, second - dot - 1));
-        cases.push_back(
-            {name.substr(0, dot), {format.value(), std::stoull(name.substr(second + 1))}});
+        cases.push_back({name.substr(0, dot), {format.value(), std::stoull(name.substr(second + 1))}});
     }
     return cases;
 }
@@ -96,20 +94,18 @@ std::size_t first_difference(const std::vector<std::byte>& a, const std::vector<
 
 void expect_bytes(const Case& test, const std::string& part, const std::vector<std::byte>& found) {
     const auto golden = goldens().find(golden_name(test, part));
-    const std::vector<std::byte> expected =
-        golden == goldens().end() ? std::vector<std::byte>{} : golden->second.bytes;
+    const std::vector<std::byte> expected = golden == goldens().end() ? std::vector<std::byte>{} : golden->second.bytes;
     ASSERT_EQ(expected.size(), found.size()) << part;
     const std::size_t place = first_difference(expected, found);
-    EXPECT_EQ(place, expected.size())
-        << part << " differ at byte " << place << ": nncf " << std::to_integer<int>(expected[place])
-        << ", here " << std::to_integer<int>(found[place]);
+    EXPECT_EQ(place, expected.size()) << part << " differ at byte " << place << ": nncf "
+                                      << std::to_integer<int>(expected[place]) << ", here "
+                                      << std::to_integer<int>(found[place]);
 }
 
 TEST(QuantNncfGoldens, CoverEveryFormatAndSourceType) {
     std::map<std::string, int> seen;
     for (const Case& test : all_cases()) {
-        ++seen[std::string(traits(test.scheme.format).name) + ' ' +
-               goldens().at(test.weight).dtype];
+        ++seen[std::string(traits(test.scheme.format).name) + ' ' + goldens().at(test.weight).dtype];
     }
     for (const char* format : {"u8", "i8", "u4", "i4", "nf4", "mxfp4"}) {
         for (const char* type : {" F32", " F16", " BF16"}) {
@@ -123,16 +119,15 @@ class QuantNncf : public testing::TestWithParam<Case> {};
 TEST_P(QuantNncf, WritesTheSameBytes) {
     const Case& test = GetParam();
     const Tensor& weight = goldens().at(test.weight);
-    const RowBlock block{weight.bytes.data(), source_type(weight.dtype), weight.shape[0],
-                         weight.shape[1], weight.shape[0] * weight.shape[1] < kNncfSmallWeight};
+    const RowBlock block{weight.bytes.data(), source_type(weight.dtype), weight.shape[0], weight.shape[1],
+                         weight.shape[0] * weight.shape[1] < kNncfSmallWeight};
     const StorageBytes bytes = storage_bytes(test.scheme, block.rows, block.columns);
     for (Isa isa : kAllIsas) {
         if (!is_available(isa)) {
             continue;
         }
         SCOPED_TRACE(isa_name(isa));
-        std::vector<std::byte> packed(bytes.packed), zero_points(bytes.zero_points),
-            scales(bytes.scales);
+        std::vector<std::byte> packed(bytes.packed), zero_points(bytes.zero_points), scales(bytes.scales);
         quantize_rows(test.scheme, Search::Nncf, block, {}, {packed, zero_points, scales}, isa);
         expect_bytes(test, "scales", scales);
         expect_bytes(test, "zero_points", zero_points);

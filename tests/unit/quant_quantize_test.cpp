@@ -55,8 +55,7 @@ TEST(QuantLiteral, Nf4AndMxfp4) {
     mxfp4.values[3] = 2.5f;   // halfway: to the even code, 2
     const Quantized found = quantize({Format::MXFP4, 32}, Search::Nncf, mxfp4.block());
     EXPECT_EQ(ints(found.scales), (std::vector{127}));
-    EXPECT_EQ(ints(found.packed),
-              (std::vector{0x97, 0x48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+    EXPECT_EQ(ints(found.packed), (std::vector{0x97, 0x48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
 }
 
 TEST(QuantLiteral, ZeroPointsOfFourBitsShareBytesAcrossRows) {
@@ -67,8 +66,7 @@ TEST(QuantLiteral, ZeroPointsOfFourBitsShareBytesAcrossRows) {
     }
     const Quantized found = quantize({Format::U4, 16}, Search::Nncf, weight.block());
     EXPECT_EQ(ints(found.zero_points), (std::vector{0x73, 0x0f}));
-    EXPECT_EQ(ints(quantize({Format::U4, 0}, Search::Nncf, weight.block()).zero_points),
-              (std::vector{0x73, 0x0f}));
+    EXPECT_EQ(ints(quantize({Format::U4, 0}, Search::Nncf, weight.block()).zero_points), (std::vector{0x73, 0x0f}));
 }
 
 class QuantEveryScheme : public testing::TestWithParam<Scheme> {};
@@ -87,8 +85,7 @@ TEST_P(QuantEveryScheme, WhatIsOnTheGridComesBackUnchanged) {
         const int level = place == 0   ? least
                           : place == 1 ? -least - 1
                                        : least + static_cast<int>(generator() % (eight ? 256 : 16));
-        const float step =
-            scheme.format == Format::NF4 ? std::ldexp(1.0f, -6) : std::ldexp(1.0f, -9);
+        const float step = scheme.format == Format::NF4 ? std::ldexp(1.0f, -6) : std::ldexp(1.0f, -9);
         if (scheme.format == Format::NF4) {
             constexpr float levels[] = {-1.0f, 0.0f, 1.0f};
             weight.values[i] = levels[generator() % 3] * step;
@@ -123,8 +120,7 @@ TEST_P(QuantEveryScheme, NncfErrorIsAtMostHalfAStep) {
     const float steps = traits(format).zero_point ? 0.5f : 1.0f;
     for (std::size_t i = 0; i < back.size(); ++i) {
         const float rounded_scale = std::abs(weight.values[i]) * 0x1p-10f;
-        EXPECT_LE(std::abs(weight.values[i] - back[i]),
-                  std::abs(scales[i / group]) * steps * 1.01f + rounded_scale);
+        EXPECT_LE(std::abs(weight.values[i] - back[i]), std::abs(scales[i / group]) * steps * 1.01f + rounded_scale);
     }
 }
 
@@ -138,8 +134,7 @@ TEST_P(QuantEveryScheme, ZerosStayZero) {
         weight.values[i] = 0.0f;  // a whole row
     }
     for (Search search : kBoth) {
-        const std::vector<float> back =
-            read_back(scheme, weight, quantize(scheme, search, weight.block()));
+        const std::vector<float> back = read_back(scheme, weight, quantize(scheme, search, weight.block()));
         for (std::size_t i = 0; i < back.size(); ++i) {
             if (weight.values[i] == 0.0f) {
                 EXPECT_EQ(back[i], 0.0f) << i;
@@ -182,9 +177,8 @@ TEST_P(QuantEveryScheme, NonfiniteValuesAreCountedAndTakenAsZero) {
     const Scheme scheme = GetParam();
     Weight weight = normal_weight(3, 256);
     Weight zeroed = weight;
-    const float bad[] = {
-        std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-        -std::numeric_limits<float>::infinity(), std::bit_cast<float>(0xff800001u)};
+    const float bad[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                         -std::numeric_limits<float>::infinity(), std::bit_cast<float>(0xff800001u)};
     std::size_t count = 0;
     for (std::size_t i = 5; i < weight.values.size(); i += 97) {
         weight.values[i] = bad[count++ % 4];
@@ -210,19 +204,16 @@ TEST_P(QuantEveryScheme, RowsDoNotDependOnTheirBlock) {
             Quantized joined;
             for (std::uint64_t row = 0; row < 38;) {
                 const std::uint64_t rows = std::min<std::uint64_t>(row < 10 ? 2 : 14, 38 - row);
-                const RowBlock block{source.data() + row * 256 * source_bytes(type), type, rows,
-                                     256, false};
+                const RowBlock block{source.data() + row * 256 * source_bytes(type), type, rows, 256, false};
                 const Quantized part = quantize(scheme, search, block);
                 joined.packed.insert(joined.packed.end(), part.packed.begin(), part.packed.end());
-                joined.zero_points.insert(joined.zero_points.end(), part.zero_points.begin(),
-                                          part.zero_points.end());
+                joined.zero_points.insert(joined.zero_points.end(), part.zero_points.begin(), part.zero_points.end());
                 joined.scales.insert(joined.scales.end(), part.scales.begin(), part.scales.end());
                 joined.statistics.merge(part.statistics);
                 row += rows;
             }
             EXPECT_TRUE(joined.same_bytes(expected));
-            EXPECT_NEAR(joined.statistics.squared_error / expected.statistics.squared_error, 1.0,
-                        1e-6);
+            EXPECT_NEAR(joined.statistics.squared_error / expected.statistics.squared_error, 1.0, 1e-6);
             EXPECT_EQ(joined.statistics.max_abs_error, expected.statistics.max_abs_error);
         }
     }
@@ -253,29 +244,21 @@ TEST_P(QuantEveryScheme, EveryInstructionSetGivesTheSameBits) {
     for (const Weight& weight : difficult_weights()) {
         for (Search search : kBoth) {
             for (bool weighted : {false, true}) {
-                const auto factors =
-                    std::span<const float>(importance).first(weighted ? weight.columns : 0);
-                const Quantized expected =
-                    quantize(scheme, search, weight.block(), factors, Isa::Portable);
+                const auto factors = std::span<const float>(importance).first(weighted ? weight.columns : 0);
+                const Quantized expected = quantize(scheme, search, weight.block(), factors, Isa::Portable);
                 for (Isa isa : {Isa::Avx2, Isa::Avx512}) {
                     if (!is_available(isa)) {
                         continue;
                     }
                     const Quantized found = quantize(scheme, search, weight.block(), factors, isa);
-                    EXPECT_TRUE(found.same_bytes(expected))
-                        << isa_name(isa) << " first value " << weight.values[0];
+                    EXPECT_TRUE(found.same_bytes(expected)) << isa_name(isa) << " first value " << weight.values[0];
                     EXPECT_EQ(found.statistics.nonfinite, expected.statistics.nonfinite);
-                    EXPECT_EQ(found.statistics.scale_overflows,
-                              expected.statistics.scale_overflows);
+                    EXPECT_EQ(found.statistics.scale_overflows, expected.statistics.scale_overflows);
                     if (std::isfinite(expected.statistics.squared_error)) {
-                        EXPECT_EQ(found.statistics.squared_error,
-                                  expected.statistics.squared_error);
-                        EXPECT_EQ(found.statistics.weighted_error,
-                                  expected.statistics.weighted_error);
-                        EXPECT_EQ(found.statistics.squared_weight,
-                                  expected.statistics.squared_weight);
-                        EXPECT_EQ(found.statistics.max_abs_error,
-                                  expected.statistics.max_abs_error);
+                        EXPECT_EQ(found.statistics.squared_error, expected.statistics.squared_error);
+                        EXPECT_EQ(found.statistics.weighted_error, expected.statistics.weighted_error);
+                        EXPECT_EQ(found.statistics.squared_weight, expected.statistics.squared_weight);
+                        EXPECT_EQ(found.statistics.max_abs_error, expected.statistics.max_abs_error);
                     }
                 }
             }
@@ -291,8 +274,7 @@ TEST(QuantSizes, OddRowsAndColumns) {
                 const Scheme scheme{format, 0};
                 const Weight weight = normal_weight(rows, columns);
                 for (Search search : kBoth) {
-                    const Quantized expected =
-                        quantize(scheme, search, weight.block(), {}, Isa::Portable);
+                    const Quantized expected = quantize(scheme, search, weight.block(), {}, Isa::Portable);
                     EXPECT_TRUE(quantize(scheme, search, weight.block()).same_bytes(expected));
                     EXPECT_LT(expected.statistics.relative_error(), 0.25) << rows << 'x' << columns;
                 }
@@ -318,19 +300,12 @@ TEST(QuantErrors, MisuseIsRefused) {
     const Scheme scheme{Format::U4, 32};
     EXPECT_NO_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), {}, good));
     EXPECT_THROW(quantize_rows({Format::U4, 7}, Search::Nncf, weight.block(), {}, good), Error);
-    EXPECT_THROW(
-        quantize_rows(scheme, Search::Nncf, weight.block(), {}, {wrong, zero_points, scales}),
-        Error);
-    EXPECT_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), {}, {packed, wrong, scales}),
-                 Error);
-    EXPECT_THROW(
-        quantize_rows(scheme, Search::Nncf, weight.block(), {}, {packed, zero_points, wrong}),
-        Error);
+    EXPECT_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), {}, {wrong, zero_points, scales}), Error);
+    EXPECT_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), {}, {packed, wrong, scales}), Error);
+    EXPECT_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), {}, {packed, zero_points, wrong}), Error);
     std::vector<float> importance(64, 1.0f);
     EXPECT_NO_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), importance, good));
-    EXPECT_THROW(
-        quantize_rows(scheme, Search::Nncf, weight.block(), std::span(importance).first(63), good),
-        Error);
+    EXPECT_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), std::span(importance).first(63), good), Error);
     importance[3] = -1.0f;
     EXPECT_THROW(quantize_rows(scheme, Search::Nncf, weight.block(), importance, good), Error);
     importance[3] = std::numeric_limits<float>::quiet_NaN();

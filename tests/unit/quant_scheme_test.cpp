@@ -18,12 +18,10 @@ TEST(QuantScheme, NamesAndTraitsOfEveryFormat) {
         bool zero_point;
         ScaleType scale_type;
     };
-    const Row rows[] = {{Format::U8, "u8", 8, true, ScaleType::F16},
-                        {Format::I8, "i8", 8, false, ScaleType::F16},
-                        {Format::U4, "u4", 4, true, ScaleType::F16},
-                        {Format::I4, "i4", 4, false, ScaleType::F16},
-                        {Format::NF4, "nf4", 4, false, ScaleType::F16},
-                        {Format::MXFP4, "mxfp4", 4, false, ScaleType::F8E8M0}};
+    const Row rows[] = {
+        {Format::U8, "u8", 8, true, ScaleType::F16},    {Format::I8, "i8", 8, false, ScaleType::F16},
+        {Format::U4, "u4", 4, true, ScaleType::F16},    {Format::I4, "i4", 4, false, ScaleType::F16},
+        {Format::NF4, "nf4", 4, false, ScaleType::F16}, {Format::MXFP4, "mxfp4", 4, false, ScaleType::F8E8M0}};
     for (const Row& row : rows) {
         const FormatTraits& found = traits(row.format);
         EXPECT_EQ(found.format, row.format);
@@ -72,16 +70,12 @@ TEST(QuantScheme, RulesAreStated) {
     EXPECT_EQ(why_unfit({Format::MXFP4, 32}, 64), "");
     EXPECT_EQ(why_unfit({Format::I4, 7}, 128), "group size 7 does not divide 128 columns");
     EXPECT_EQ(why_unfit({Format::U4, 128}, 1056), "group size 128 does not divide 1056 columns");
-    EXPECT_EQ(why_unfit({Format::I4, 48}, 96),
-              "group size 48 is not a power of two of at least 16");
+    EXPECT_EQ(why_unfit({Format::I4, 48}, 96), "group size 48 is not a power of two of at least 16");
     EXPECT_EQ(why_unfit({Format::I4, 8}, 96), "group size 8 is not a power of two of at least 16");
     EXPECT_EQ(why_unfit({Format::U4, 0}, 101), "u4 needs an even number of columns, got 101");
-    EXPECT_EQ(why_unfit({Format::I8, 0}, 1),
-              "a weight with 1 column is not quantized: the scale would be the weight");
-    EXPECT_EQ(why_unfit({Format::U8, 0}, 0),
-              "a weight with 0 columns is not quantized: the scale would be the weight");
-    EXPECT_EQ(why_unfit({Format::MXFP4, 0}, 64),
-              "mxfp4 needs groups of 32 columns, not per channel");
+    EXPECT_EQ(why_unfit({Format::I8, 0}, 1), "a weight with 1 column is not quantized: the scale would be the weight");
+    EXPECT_EQ(why_unfit({Format::U8, 0}, 0), "a weight with 0 columns is not quantized: the scale would be the weight");
+    EXPECT_EQ(why_unfit({Format::MXFP4, 0}, 64), "mxfp4 needs groups of 32 columns, not per channel");
     EXPECT_EQ(why_unfit({Format::MXFP4, 64}, 64), "mxfp4 needs groups of 32 columns, got 64");
     EXPECT_EQ(why_unfit({Format::MXFP4, 32}, 48), "group size 32 does not divide 48 columns");
 }

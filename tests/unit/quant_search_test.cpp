@@ -11,13 +11,11 @@ struct Comparison {
     std::size_t worse = 0;  // groups
 };
 
-Comparison compare(const Scheme& scheme, const Weight& weight,
-                   std::span<const float> importance = {}) {
+Comparison compare(const Scheme& scheme, const Weight& weight, std::span<const float> importance = {}) {
     const auto errors = [&](Search search) {
-        return group_errors(
-            scheme, weight,
-            read_back(scheme, weight, quantize(scheme, search, weight.block(), importance)),
-            importance);
+        return group_errors(scheme, weight,
+                            read_back(scheme, weight, quantize(scheme, search, weight.block(), importance)),
+                            importance);
     };
     const std::vector<double> nncf = errors(Search::Nncf);
     const std::vector<double> least = errors(Search::LeastError);
@@ -37,8 +35,7 @@ TEST_P(QuantLeastError, IsNeverWorseInAnyGroup) {
     std::vector<Weight> weights = {normal_weight(64, 512),       heavy_weight(64, 512),
                                    normal_weight(16, 512, 1e-7), normal_weight(16, 512, 3e-6),
                                    normal_weight(16, 512, 1e4),  normal_weight(16, 512, 1e6)};
-    weights.push_back(
-        random_weight(16, 512, std::uniform_real_distribution<double>(0.0, 1.0), 1.0));
+    weights.push_back(random_weight(16, 512, std::uniform_real_distribution<double>(0.0, 1.0), 1.0));
     weights.push_back(random_weight(16, 512, std::lognormal_distribution<double>(0.0, 1.0), -0.1));
     weights.push_back(random_weight(16, 512, std::cauchy_distribution<double>(), 0.01));
     weights.push_back({4, 512, std::vector<float>(4 * 512, 0.37f)});
@@ -51,8 +48,7 @@ TEST_P(QuantLeastError, IsNeverWorseInAnyGroup) {
             value = bf16_to_f32(f32_to_bf16(value));
         }
         if (std::abs(weight.values[0]) < 1e5f) {
-            EXPECT_EQ(compare(scheme, weight).worse, 0u)
-                << "as bf16, first value " << weight.values[0];
+            EXPECT_EQ(compare(scheme, weight).worse, 0u) << "as bf16, first value " << weight.values[0];
         }
     }
 }
@@ -76,8 +72,7 @@ TEST_P(QuantLeastError, ImportanceMovesTheErrorToOtherColumns) {
     const Comparison weighted = compare(scheme, weight, importance);
     EXPECT_EQ(weighted.worse, 0u);
     const Quantized plain = quantize(scheme, Search::LeastError, weight.block());
-    const double plain_error =
-        total(group_errors(scheme, weight, read_back(scheme, weight, plain), importance));
+    const double plain_error = total(group_errors(scheme, weight, read_back(scheme, weight, plain), importance));
     EXPECT_LT(weighted.least, plain_error * (scheme.format == Format::MXFP4 ? 1.0 : 0.97));
 }
 
@@ -112,13 +107,11 @@ double exhaustive_error(const float* group, std::size_t size) {
     for (int zero = 0; zero < 16; ++zero) {
         for (int k = 0; k < 400; ++k) {
             const double fraction = 0.4 + 0.002 * k;
-            const float scale =
-                f16_to_f32(f32_to_f16((most - least) / 15 * static_cast<float>(fraction)));
+            const float scale = f16_to_f32(f32_to_f16((most - least) / 15 * static_cast<float>(fraction)));
             double error = 0;
             for (std::size_t i = 0; i < size; ++i) {
-                const float level =
-                    std::clamp(std::nearbyint(group[i] / scale), static_cast<float>(-zero),
-                               static_cast<float>(15 - zero));
+                const float level = std::clamp(std::nearbyint(group[i] / scale), static_cast<float>(-zero),
+                                               static_cast<float>(15 - zero));
                 const double miss = static_cast<double>(group[i] - level * scale);
                 error += miss * miss;
             }

@@ -21,8 +21,7 @@ struct Weight {
     std::vector<float> values;
 
     RowBlock block() const {
-        return {reinterpret_cast<const std::byte*>(values.data()), SourceType::F32, rows, columns,
-                false};
+        return {reinterpret_cast<const std::byte*>(values.data()), SourceType::F32, rows, columns, false};
     }
 };
 
@@ -44,29 +43,25 @@ inline Quantized quantize(const Scheme& scheme, Search search, const RowBlock& b
     out.packed.resize(bytes.packed);
     out.zero_points.resize(bytes.zero_points);
     out.scales.resize(bytes.scales);
-    out.statistics = quantize_rows(scheme, search, block, importance,
-                                   {out.packed, out.zero_points, out.scales}, isa);
+    out.statistics = quantize_rows(scheme, search, block, importance, {out.packed, out.zero_points, out.scales}, isa);
     return out;
 }
 
-inline std::vector<float> read_back(const Scheme& scheme, const Weight& weight,
-                                    const Quantized& quantized) {
+inline std::vector<float> read_back(const Scheme& scheme, const Weight& weight, const Quantized& quantized) {
     std::vector<float> out(weight.values.size());
-    dequantize_rows(scheme, weight.rows, weight.columns,
-                    {quantized.packed, quantized.zero_points, quantized.scales}, out);
+    dequantize_rows(scheme, weight.rows, weight.columns, {quantized.packed, quantized.zero_points, quantized.scales},
+                    out);
     return out;
 }
 
 // Squared error of each group, in double.
-inline std::vector<double> group_errors(const Scheme& scheme, const Weight& weight,
-                                        const std::vector<float>& back,
+inline std::vector<double> group_errors(const Scheme& scheme, const Weight& weight, const std::vector<float>& back,
                                         std::span<const float> importance = {}) {
     const std::uint64_t group = scheme.group_size == 0 ? weight.columns : scheme.group_size;
     std::vector<double> errors(weight.values.size() / group);
     for (std::size_t i = 0; i < back.size(); ++i) {
         const double miss = static_cast<double>(weight.values[i]) - static_cast<double>(back[i]);
-        const double factor =
-            importance.empty() ? 1.0 : static_cast<double>(importance[i % weight.columns]);
+        const double factor = importance.empty() ? 1.0 : static_cast<double>(importance[i % weight.columns]);
         errors[i / group] += miss * miss * factor;
     }
     return errors;
@@ -81,8 +76,8 @@ inline double total(const std::vector<double>& values) {
 }
 
 template <typename Distribution>
-Weight random_weight(std::uint64_t rows, std::uint64_t columns, Distribution distribution,
-                     double factor, unsigned seed = 7) {
+Weight random_weight(std::uint64_t rows, std::uint64_t columns, Distribution distribution, double factor,
+                     unsigned seed = 7) {
     std::mt19937 generator(seed);
     Weight weight{rows, columns, std::vector<float>(rows * columns)};
     for (float& value : weight.values) {
@@ -99,17 +94,15 @@ inline Weight heavy_weight(std::uint64_t rows, std::uint64_t columns, double fac
 
 inline const std::vector<Scheme>& all_schemes() {
     static const std::vector<Scheme> schemes = {
-        {Format::U8, 0},  {Format::U8, 64},  {Format::I8, 0},     {Format::I8, 128},
-        {Format::U4, 0},  {Format::U4, 32},  {Format::U4, 64},    {Format::U4, 128},
-        {Format::I4, 0},  {Format::I4, 32},  {Format::I4, 64},    {Format::I4, 128},
-        {Format::NF4, 0}, {Format::NF4, 64}, {Format::MXFP4, 32}, {Format::U4, 16},
-        {Format::I4, 256}};
+        {Format::U8, 0},  {Format::U8, 64},  {Format::I8, 0},   {Format::I8, 128}, {Format::U4, 0},
+        {Format::U4, 32}, {Format::U4, 64},  {Format::U4, 128}, {Format::I4, 0},   {Format::I4, 32},
+        {Format::I4, 64}, {Format::I4, 128}, {Format::NF4, 0},  {Format::NF4, 64}, {Format::MXFP4, 32},
+        {Format::U4, 16}, {Format::I4, 256}};
     return schemes;
 }
 
 inline std::string scheme_label(const testing::TestParamInfo<Scheme>& info) {
-    return std::string(traits(info.param.format).name) + "_" +
-           std::to_string(info.param.group_size);
+    return std::string(traits(info.param.format).name) + "_" + std::to_string(info.param.group_size);
 }
 
 inline void PrintTo(const Scheme& scheme, std::ostream* out) {

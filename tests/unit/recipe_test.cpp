@@ -91,7 +91,8 @@ TEST(Recipe, KeepWinsAndMustMatch) {
     options.keep = {"*.mlp.*=fp16", "*self_attn*=int8_asym", "*.nothing.*=fp32"};
     Recipe recipe(options);
     EXPECT_EQ(stored(recipe, request(Role::FeedForward, 256, "model.layers.0.mlp.up_proj.weight")), "f16");
-    EXPECT_EQ(stored(recipe, request(Role::AttentionProjection, 256, "model.layers.0.self_attn.q_proj.weight")), "u8 per channel");
+    EXPECT_EQ(stored(recipe, request(Role::AttentionProjection, 256, "model.layers.0.self_attn.q_proj.weight")),
+              "u8 per channel");
     EXPECT_THROW(recipe.check_all_used(), Error);
 }
 
@@ -114,12 +115,12 @@ TEST(Recipe, RatioChoosesAmongWeightsThatCanBeFourBit) {
         return scheme ? static_cast<int>(scheme->group_size) : -1;
     };
     EXPECT_EQ(group(options, Role::FeedForward, 256), 128);
-    EXPECT_EQ(group(options, Role::FeedForward, 96), 32);   // adjusted
-    EXPECT_EQ(group(options, Role::FeedForward, 48), -1);   // 8 bit whatever the ratio
+    EXPECT_EQ(group(options, Role::FeedForward, 96), 32);  // adjusted
+    EXPECT_EQ(group(options, Role::FeedForward, 48), -1);  // 8 bit whatever the ratio
     EXPECT_EQ(group(options, Role::Embedding, 256), -1);
     EXPECT_EQ(group(options, Role::Router, 256), -1);
     options.group_size_fallback = "ignore";
-    EXPECT_EQ(group(options, Role::FeedForward, 96), -1);   // stays as stored
+    EXPECT_EQ(group(options, Role::FeedForward, 96), -1);  // stays as stored
     options.all_layers = true;
     EXPECT_EQ(group(options, Role::Embedding, 256), 128);
 }
@@ -169,8 +170,10 @@ TEST(Recipe, RatioMovesTheExpertsOfALayerTogether) {
         return request(Role::Expert, 256, fmt::format("model.layers.{}.mlp.experts.{}.weight", layer, projection));
     };
     EXPECT_EQ(Recipe::ratio_group(expert(3, "up_proj")), "model.layers.3.mlp.experts");
-    EXPECT_EQ(Recipe::ratio_group(request(Role::SharedExpert, 256, "model.layers.3.mlp.shared_expert.up_proj.weight")), "model.layers.3.mlp.shared_expert.up_proj.weight");
-    recipe.set_sensitivities({{"model.layers.0.mlp.experts", 0.1}, {"model.layers.1.mlp.experts", 0.2}}, {{"model.layers.0.mlp.experts", 100}, {"model.layers.1.mlp.experts", 100}});
+    EXPECT_EQ(Recipe::ratio_group(request(Role::SharedExpert, 256, "model.layers.3.mlp.shared_expert.up_proj.weight")),
+              "model.layers.3.mlp.shared_expert.up_proj.weight");
+    recipe.set_sensitivities({{"model.layers.0.mlp.experts", 0.1}, {"model.layers.1.mlp.experts", 0.2}},
+                             {{"model.layers.0.mlp.experts", 100}, {"model.layers.1.mlp.experts", 100}});
     for (const char* projection : {"gate_proj", "up_proj", "down_proj"}) {
         EXPECT_EQ(stored(recipe, expert(0, projection)), "u4 in groups of 64");
         EXPECT_EQ(stored(recipe, expert(1, projection)), "u8 per channel");

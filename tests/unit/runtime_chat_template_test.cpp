@@ -1,6 +1,6 @@
 // Formats of known templates, and what is made of others. Rendering is compared with jinja2 in
 // tests/e2e/test_chat_format.py.
-#include "runtime/chat_template.hpp"
+#include "runtime/chat/template.hpp"
 
 #include "base/file.hpp"
 
@@ -10,7 +10,8 @@ namespace deltavino::runtime {
 namespace {
 
 TEST(ChatFormat, OfTheBundledExampleIsKnown) {
-    const std::string text = read_text_file(std::filesystem::path(DELTAVINO_SOURCE_DIR) / "examples" / "kjv-tiny" / "chat_template.jinja");
+    const std::string text =
+        read_text_file(std::filesystem::path(DELTAVINO_SOURCE_DIR) / "examples" / "kjv-tiny" / "chat_template.jinja");
     const ChatFormat format = ChatFormat::of_template(text);
     EXPECT_TRUE(format.known);
     EXPECT_FALSE(format.trims);
@@ -31,7 +32,8 @@ TEST(ChatFormat, OfOtherTemplatesIsGuessedByWhatTheyMention) {
     EXPECT_FALSE(small.trims);
     EXPECT_FALSE(small.drops_thinking);
     EXPECT_FALSE(small.thinks_by_default);
-    const ChatFormat plain = ChatFormat::of_template("{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}");
+    const ChatFormat plain =
+        ChatFormat::of_template("{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}");
     EXPECT_FALSE(plain.thinks_by_default);
     EXPECT_EQ(render_generation_prompt(plain, true), "<|im_start|>assistant\n");
     EXPECT_EQ(render_generation_prompt(plain, false), "<|im_start|>assistant\n");
@@ -39,7 +41,8 @@ TEST(ChatFormat, OfOtherTemplatesIsGuessedByWhatTheyMention) {
 
 TEST(RenderMessage, PutsPicturesBeforeTheText) {
     EXPECT_EQ(render_message(ChatFormat(), {Role::User, " what? ", 2}),
-              "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|><|vision_start|><|image_pad|><|vision_end|> what?<|im_end|>\n");
+              "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|><|vision_start|><|image_pad|><|vision_end|>"
+              " what?<|im_end|>\n");
     ChatFormat exact;
     exact.trims = false;
     EXPECT_EQ(render_message(exact, {Role::System, " a\n", 0}), "<|im_start|>system\n a\n<|im_end|>\n");
@@ -62,8 +65,14 @@ TEST(AnswerWithoutThinking, IsWhatFollowsTheLastEnd) {
 }
 
 TEST(Strip, TakesWhatPythonTakes) {
-    EXPECT_EQ(strip(" \t\n\v\f\r\x1c\x1d\x1e\x1f" "a b" "\xc2\xa0\xc2\x85\xe3\x80\x80\xe2\x80\xa8"), "a b");
-    EXPECT_EQ(strip("\xe2\x80\x8b" "a"), "\xe2\x80\x8b" "a");  // the zero-width space is none
+    EXPECT_EQ(strip(" \t\n\v\f\r\x1c\x1d\x1e\x1f"
+                    "a b"
+                    "\xc2\xa0\xc2\x85\xe3\x80\x80\xe2\x80\xa8"),
+              "a b");
+    EXPECT_EQ(strip("\xe2\x80\x8b"
+                    "a"),
+              "\xe2\x80\x8b"
+              "a");  // the zero-width space is none
     EXPECT_EQ(strip(" \n "), "");
 }
 

@@ -1,5 +1,5 @@
 // Picture files of every kind, whole and broken.
-#include "runtime/image_decode.hpp"
+#include "runtime/picture/decode.hpp"
 
 #include "support/golden.hpp"
 #include "support/pictures.hpp"
@@ -76,8 +76,10 @@ TEST(DecodePng, RgbAsItIs) {
 
 TEST(DecodePng, GrayBecomesRgb) {
     EXPECT_EQ(pixels_of(write_png(png(2, 1, PNG_COLOR_TYPE_GRAY), {7, 200})), (Pixels{7, 7, 7, 200, 200, 200}));
-    EXPECT_EQ(pixels_of(write_png(png(3, 1, PNG_COLOR_TYPE_GRAY, 1), {0b10100000})), (Pixels{255, 255, 255, 0, 0, 0, 255, 255, 255}));
-    EXPECT_EQ(pixels_of(write_png(png(2, 1, PNG_COLOR_TYPE_GRAY, 2), {0b01100000})), (Pixels{85, 85, 85, 170, 170, 170}));
+    EXPECT_EQ(pixels_of(write_png(png(3, 1, PNG_COLOR_TYPE_GRAY, 1), {0b10100000})),
+              (Pixels{255, 255, 255, 0, 0, 0, 255, 255, 255}));
+    EXPECT_EQ(pixels_of(write_png(png(2, 1, PNG_COLOR_TYPE_GRAY, 2), {0b01100000})),
+              (Pixels{85, 85, 85, 170, 170, 170}));
     EXPECT_EQ(pixels_of(write_png(png(2, 1, PNG_COLOR_TYPE_GRAY, 4), {0x1f})), (Pixels{17, 17, 17, 255, 255, 255}));
 }
 
@@ -89,7 +91,8 @@ TEST(DecodePng, AlphaIsDroppedNotBlended) {
 TEST(DecodePng, SixteenBitsKeepTheHighByte) {
     EXPECT_EQ(pixels_of(write_png(png(1, 1, PNG_COLOR_TYPE_RGB, 16), {10, 255, 20, 0, 30, 128})), (Pixels{10, 20, 30}));
     EXPECT_EQ(pixels_of(write_png(png(1, 1, PNG_COLOR_TYPE_GRAY, 16), {99, 255})), (Pixels{99, 99, 99}));
-    EXPECT_EQ(pixels_of(write_png(png(1, 1, PNG_COLOR_TYPE_RGB_ALPHA, 16), {1, 0, 2, 0, 3, 0, 0, 0})), (Pixels{1, 2, 3}));
+    EXPECT_EQ(pixels_of(write_png(png(1, 1, PNG_COLOR_TYPE_RGB_ALPHA, 16), {1, 0, 2, 0, 3, 0, 0, 0})),
+              (Pixels{1, 2, 3}));
 }
 
 TEST(DecodePng, PaletteIsLookedUp) {
@@ -120,13 +123,18 @@ std::string grays(const Picture& picture) {
 
 TEST(Orientation, TurnsAsExifSays) {
     // What Pillow's ImageOps.exif_transpose makes of it.
-    const std::vector<std::string> expected{"123/456", "321/654", "654/321", "456/123", "14/25/36", "41/52/63", "63/52/41", "36/25/14"};
+    const std::vector<std::string> expected{"123/456",  "321/654",  "654/321",  "456/123",
+                                            "14/25/36", "41/52/63", "63/52/41", "36/25/14"};
     for (int orientation = 1; orientation <= 8; ++orientation) {
-        EXPECT_EQ(grays(turn_upright(Picture{3, 2, kSix}, orientation)), expected[static_cast<std::size_t>(orientation - 1)]) << orientation;
+        EXPECT_EQ(grays(turn_upright(Picture{3, 2, kSix}, orientation)),
+                  expected[static_cast<std::size_t>(orientation - 1)])
+            << orientation;
         for (const bool big : {false, true}) {
             PngKind kind = png(3, 2, PNG_COLOR_TYPE_RGB);
             kind.exif = test::exif_block(orientation, big);
-            EXPECT_EQ(grays(decode_picture(write_png(kind, kSix), "p")), expected[static_cast<std::size_t>(orientation - 1)]) << orientation;
+            EXPECT_EQ(grays(decode_picture(write_png(kind, kSix), "p")),
+                      expected[static_cast<std::size_t>(orientation - 1)])
+                << orientation;
         }
     }
 }
@@ -211,7 +219,8 @@ TEST(Decode, TellsTheFormatByContent) {
     EXPECT_EQ(refusal(bytes_of("just text")), "cannot use picture 'p.png': its content is neither PNG nor JPEG");
     refusal({});
     EXPECT_TRUE(contains(refusal(bytes_of("GIF89a....."), ErrorKind::Unsupported), "it is a GIF picture"));
-    EXPECT_TRUE(contains(refusal(bytes_of("RIFF\x10\x20\x30\x40WEBPVP8 "), ErrorKind::Unsupported), "it is a WebP picture"));
+    EXPECT_TRUE(
+        contains(refusal(bytes_of("RIFF\x10\x20\x30\x40WEBPVP8 "), ErrorKind::Unsupported), "it is a WebP picture"));
     EXPECT_TRUE(contains(refusal(bytes_of("BM......"), ErrorKind::Unsupported), "it is a BMP picture"));
     // A JPEG by another name is a JPEG.
     const JpegKind kind = jpeg(8, 8, 1);
@@ -219,7 +228,8 @@ TEST(Decode, TellsTheFormatByContent) {
 }
 
 TEST(Decode, RefusesTooManyPixelsBeforeItAllocates) {
-    EXPECT_TRUE(contains(refusal(test::png_header(20000, 20000)), "it is 20000 x 20000 pixels, expected at most 178956970 pixels in all"));
+    EXPECT_TRUE(contains(refusal(test::png_header(20000, 20000)),
+                         "it is 20000 x 20000 pixels, expected at most 178956970 pixels in all"));
     EXPECT_TRUE(contains(refusal(test::png_header(2147483647, 1)), "it is 2147483647 x 1 pixels"));
     EXPECT_TRUE(contains(refusal(test::png_header(2147483647, 2147483647)), "expected at most"));
     const JpegKind kind = jpeg(8, 8, 1);
@@ -275,10 +285,11 @@ TEST(Decode, SurvivesEveryFlippedByte) {
     JpegKind cmyk = jpeg(17, 9, 4);
     std::size_t decoded = 0;
     std::size_t refused = 0;
-    for (const Bytes& file : {write_png(with_exif, noise(9 * 7 * 3)), write_jpeg(kind, noise(17 * 9 * 3)), write_jpeg(progressive, noise(17 * 9 * 3)),
-                              write_jpeg(cmyk, noise(17 * 9 * 4))}) {
+    for (const Bytes& file : {write_png(with_exif, noise(9 * 7 * 3)), write_jpeg(kind, noise(17 * 9 * 3)),
+                              write_jpeg(progressive, noise(17 * 9 * 3)), write_jpeg(cmyk, noise(17 * 9 * 4))}) {
         for (std::size_t i = 0; i < file.size(); ++i) {
-            for (const unsigned value : {0x00u, 0xffu, std::to_integer<unsigned>(file[i]) ^ 0x01u, std::to_integer<unsigned>(file[i]) ^ 0x80u}) {
+            for (const unsigned value : {0x00u, 0xffu, std::to_integer<unsigned>(file[i]) ^ 0x01u,
+                                         std::to_integer<unsigned>(file[i]) ^ 0x80u}) {
                 Bytes broken = file;
                 broken[i] = static_cast<std::byte>(value);
                 try {

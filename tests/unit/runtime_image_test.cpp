@@ -1,5 +1,5 @@
 // Pictures to patches, against what the Hugging Face processor made of the same pictures.
-#include "runtime/image.hpp"
+#include "runtime/picture/image.hpp"
 
 #include "support/golden.hpp"
 
@@ -30,7 +30,8 @@ PictureSettings settings() {
 
 Picture picture_of(const GoldenTensor& tensor) {
     Picture picture{static_cast<std::uint32_t>(tensor.dim(1)), static_cast<std::uint32_t>(tensor.dim(0)), {}};
-    std::transform(tensor.integers.begin(), tensor.integers.end(), std::back_inserter(picture.pixels), [](std::int64_t v) { return static_cast<std::uint8_t>(v); });
+    std::transform(tensor.integers.begin(), tensor.integers.end(), std::back_inserter(picture.pixels),
+                   [](std::int64_t v) { return static_cast<std::uint8_t>(v); });
     return picture;
 }
 
@@ -44,7 +45,8 @@ TEST(MakePatches, AreThoseOfTheProcessor) {
             limits.max_pixels = static_cast<std::uint64_t>(golden.at(name + ".limits").integers[1]);
         }
         const Patches patches = make_patches(picture_of(golden.at(name + ".picture")), limits, name);
-        EXPECT_EQ((std::vector<std::int64_t>{1, patches.grid.rows, patches.grid.columns}), golden.at(name + ".grid_thw").integers);
+        EXPECT_EQ((std::vector<std::int64_t>{1, patches.grid.rows, patches.grid.columns}),
+                  golden.at(name + ".grid_thw").integers);
         const std::vector<float>& expected = golden.at(name + ".pixel_values").floats;
         ASSERT_EQ(patches.values.size(), expected.size());
         double largest = 0.0;
@@ -59,7 +61,7 @@ TEST(MakePatches, AreThoseOfTheProcessor) {
 TEST(TargetSize, RoundsEachSideToWholeMergedPatches) {
     const PictureSettings s = settings();
     EXPECT_EQ(target_size({96, 64}, s, "p"), (PictureSize{96, 64}));
-    EXPECT_EQ(target_size({75, 80}, s, "p"), (PictureSize{64, 64}));     // 2.34 and 2.5: halves go to the even side
+    EXPECT_EQ(target_size({75, 80}, s, "p"), (PictureSize{64, 64}));      // 2.34 and 2.5: halves go to the even side
     EXPECT_EQ(target_size({112, 200}, s, "p"), (PictureSize{128, 192}));  // 3.5 goes to 4
 }
 
@@ -79,7 +81,9 @@ TEST(TargetSize, RefusesStrips) {
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::Input);
-        EXPECT_STREQ(error.what(), "cannot use picture 'strip.png': it is 1 x 201 pixels, and one side may be at most 200 times the other");
+        EXPECT_STREQ(
+            error.what(),
+            "cannot use picture 'strip.png': it is 1 x 201 pixels, and one side may be at most 200 times the other");
     }
 }
 

@@ -16,8 +16,8 @@ namespace deltavino::runtime {
 namespace {
 
 using test::Golden;
-using test::GoldenTensor;
 using test::golden_directory;
+using test::GoldenTensor;
 using test::read_golden;
 
 constexpr std::uint32_t kMerge = 2;
@@ -28,7 +28,8 @@ std::vector<PatchGrid> frames(const Golden& golden, const std::string& name) {
     if (const auto found = golden.find(name); found != golden.end()) {
         const auto& rows = found->second.integers;
         for (std::size_t i = 0; i + 2 < rows.size(); i += 3) {
-            grids.insert(grids.end(), static_cast<std::size_t>(rows[i]), {static_cast<std::uint32_t>(rows[i + 1]), static_cast<std::uint32_t>(rows[i + 2])});
+            grids.insert(grids.end(), static_cast<std::size_t>(rows[i]),
+                         {static_cast<std::uint32_t>(rows[i + 1]), static_cast<std::uint32_t>(rows[i + 2])});
         }
     }
     return grids;
@@ -65,7 +66,8 @@ void check_prompt(const Golden& golden, const std::string& prefix, Media media) 
         all.insert(all.end(), axis.begin(), axis.end());
     }
     EXPECT_EQ(all, golden.at(prefix + "position_ids").integers);
-    EXPECT_EQ(positions.next - static_cast<std::int64_t>(ids.size()), golden.at(prefix + "rope_deltas").integers.front());
+    EXPECT_EQ(positions.next - static_cast<std::int64_t>(ids.size()),
+              golden.at(prefix + "rope_deltas").integers.front());
 }
 
 TEST(TokenPositions, AreThoseOfTransformers) {
@@ -87,8 +89,8 @@ TEST(TokenPositions, GoOnAfterAnEarlierTurn) {
         const Golden golden = read_golden(golden_directory("vision") / (model + ".prompts.safetensors"));
         std::int64_t start = 0;
         for (const std::string turn : {"turn.first", "turn.second"}) {
-            const TokenPositions positions =
-                token_positions(golden.at(turn + "_ids").integers, media.image, frames(golden, turn + ".image_grid_thw"), kMerge, start);
+            const TokenPositions positions = token_positions(golden.at(turn + "_ids").integers, media.image,
+                                                             frames(golden, turn + ".image_grid_thw"), kMerge, start);
             std::vector<std::int64_t> all;
             for (const auto& axis : positions.axes) {
                 all.insert(all.end(), axis.begin(), axis.end());
@@ -108,7 +110,7 @@ TEST(TokenPositions, RefuseCountsThatDoNotMatch) {
         }
         return ErrorKind::Usage;
     };
-    EXPECT_EQ(kind({1, 9, 9, 2}, {{2, 4}}), ErrorKind::Usage);  // right: nothing thrown
+    EXPECT_EQ(kind({1, 9, 9, 2}, {{2, 4}}), ErrorKind::Usage);    // right: nothing thrown
     EXPECT_EQ(kind({9, 9}, {{2, 2}, {2, 2}}), ErrorKind::Usage);  // two pictures side by side
     EXPECT_EQ(kind({1, 9, 2}, {{2, 4}}), ErrorKind::Internal);
     EXPECT_EQ(kind({1, 9, 9, 2}, {}), ErrorKind::Internal);

@@ -42,7 +42,8 @@ TEST(Sampler, TakesTheMostLikelyTokenAndTheFirstOfEquals) {
 }
 
 TEST(Sampler, TemperatureZeroAndTopOneAreGreedy) {
-    for (const SamplingSettings& settings : {SamplingSettings{true, 0.0, 0, 1.0, 1.0}, SamplingSettings{true, 5.0, 1, 1.0, 1.0}}) {
+    for (const SamplingSettings& settings :
+         {SamplingSettings{true, 0.0, 0, 1.0, 1.0}, SamplingSettings{true, 5.0, 1, 1.0, 1.0}}) {
         Sampler sampler(settings, 3);
         for (int i = 0; i < 50; ++i) {
             ASSERT_EQ(next(sampler, {1.0f, 1.1f, 0.9f}), 1);
@@ -106,7 +107,8 @@ TEST(Sampler, SameSeedSameTokens) {
 }
 
 TEST(Sampler, RefusesLogitsThatAreNotFinite) {
-    for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::nanf(""), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
         Sampler sampler({}, 0);
         try {
             next(sampler, {0.0f, bad, 1.0f});

@@ -44,7 +44,8 @@ TEST_F(Settings, GenerationDefaultsOfAnAbsentFile) {
 }
 
 TEST_F(Settings, GenerationDefaultsAreRead) {
-    write("generation_config.json", R"({"eos_token_id": [5, 3], "do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
+    write("generation_config.json",
+          R"({"eos_token_id": [5, 3], "do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
         "repetition_penalty": 1, "max_new_tokens": 100, "pad_token_id": null, "num_beams": 4, "min_p": 0})");
     const GenerationDefaults defaults = read_generation_defaults(path());
     EXPECT_EQ(defaults.eos_ids, (std::vector<std::int64_t>{5, 3}));
@@ -63,7 +64,9 @@ TEST_F(Settings, OneEndOfSequenceIdNeedsNoList) {
 }
 
 TEST_F(Settings, WrongTypesAreErrors) {
-    const auto read = [this] { read_generation_defaults(path()); };
+    const auto read = [this] {
+        read_generation_defaults(path());
+    };
     write("generation_config.json", R"({"temperature": "hot"})");
     EXPECT_TRUE(contains(message(ErrorKind::Input, read), "'temperature' is \"hot\", expected a number"));
     write("generation_config.json", R"({"top_k": -1})");
@@ -79,7 +82,9 @@ TEST_F(Settings, WrongTypesAreErrors) {
 TEST_F(Settings, PictureSettingsComeFromTheProcessorFileFirst) {
     write("preprocessor_config.json", R"({"patch_size": 8, "size": {"shortest_edge": 10, "longest_edge": 20}})");
     EXPECT_EQ(read_picture_settings(path()).patch_size, 8u);
-    write("processor_config.json", R"({"image_processor": {"patch_size": 16, "merge_size": 4, "temporal_patch_size": 1, "image_mean": [0.1, 0.2, 0.3],
+    write(
+        "processor_config.json",
+        R"({"image_processor": {"patch_size": 16, "merge_size": 4, "temporal_patch_size": 1, "image_mean": [0.1, 0.2, 0.3],
         "size": {"shortest_edge": 65536, "longest_edge": 16777216}}})");
     const PictureSettings settings = read_picture_settings(path());
     EXPECT_EQ(settings.patch_size, 16u);
@@ -98,20 +103,24 @@ TEST_F(Settings, AProcessorFileWithoutPicturesLeavesTheOther) {
 }
 
 TEST_F(Settings, TheOlderNamesOfThePixelLimitsWin) {
-    write("preprocessor_config.json", R"({"min_pixels": 100, "max_pixels": 200, "size": {"shortest_edge": 10, "longest_edge": 20}})");
+    write("preprocessor_config.json",
+          R"({"min_pixels": 100, "max_pixels": 200, "size": {"shortest_edge": 10, "longest_edge": 20}})");
     EXPECT_EQ(read_picture_settings(path()).min_pixels, 100u);
     EXPECT_EQ(read_picture_settings(path()).max_pixels, 200u);
 }
 
 TEST_F(Settings, OtherWaysOfProcessingAreRefused) {
-    const auto read = [this] { read_picture_settings(path()); };
+    const auto read = [this] {
+        read_picture_settings(path());
+    };
     EXPECT_TRUE(contains(message(ErrorKind::Input, read), "neither processor_config.json"));
     for (const char* text : {R"({"do_resize": false})", R"({"resample": 2})", R"({"rescale_factor": 1.0})"}) {
         write("preprocessor_config.json", text);
         message(ErrorKind::Unsupported, read);
     }
-    for (const char* text : {R"({"patch_size": 0})", R"({"size": {"shortest_edge": 30, "longest_edge": 20}})", R"({"image_mean": [1, 2]})",
-                             R"({"size": {"shortest_edge": 1000000000000, "longest_edge": 1000000000000}})"}) {
+    for (const char* text :
+         {R"({"patch_size": 0})", R"({"size": {"shortest_edge": 30, "longest_edge": 20}})", R"({"image_mean": [1, 2]})",
+          R"({"size": {"shortest_edge": 1000000000000, "longest_edge": 1000000000000}})"}) {
         write("preprocessor_config.json", text);
         message(ErrorKind::Input, read);
     }
@@ -128,7 +137,8 @@ TEST_F(Settings, PositionGridIsASquare) {
 
 TEST_F(Settings, ChatTemplateFilesInOrder) {
     EXPECT_FALSE(read_chat_template(path()));
-    write("tokenizer_config.json", R"({"chat_template": [{"name": "tool", "template": "t"}, {"name": "default", "template": "third"}]})");
+    write("tokenizer_config.json",
+          R"({"chat_template": [{"name": "tool", "template": "t"}, {"name": "default", "template": "third"}]})");
     EXPECT_EQ(read_chat_template(path()), "third");
     write("chat_template.json", R"({"chat_template": "second"})");
     EXPECT_EQ(read_chat_template(path()), "second");

@@ -1,5 +1,5 @@
 // The parts of the tokenizer that need no model.
-#include "runtime/tokenizer.hpp"
+#include "runtime/chat/tokenizer.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,17 +13,20 @@ TEST(TokenizerLibrary, TheVariableDecidesAlone) {
 }
 
 TEST(TokenizerLibrary, IsLookedForBesideOpenVino) {
-    const Paths expected{"/site/openvino_tokenizers/lib/libopenvino_tokenizers.so", "/site/openvino/libs/libopenvino_tokenizers.so"};
+    const Paths expected{"/site/openvino_tokenizers/lib/libopenvino_tokenizers.so",
+                         "/site/openvino/libs/libopenvino_tokenizers.so"};
     EXPECT_EQ(tokenizer_library_candidates(nullptr, "/site/openvino/libs/libopenvino.so.2641"), expected);
     EXPECT_EQ(tokenizer_library_candidates("", "/site/openvino/libs/libopenvino.so.2641"), expected);
     EXPECT_TRUE(tokenizer_library_candidates(nullptr, "").empty());
 }
 
 TEST(IsUtf8, KnowsWhatIsAllowed) {
-    for (const char* good : {"", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"}) {
+    for (const char* good :
+         {"", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"}) {
         EXPECT_TRUE(is_utf8(good)) << good;
     }
-    for (const char* bad : {"\x80", "\xc0\xaf", "\xc3", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe0\x80\x80", "a\xff"}) {
+    for (const char* bad : {"\x80", "\xc0\xaf", "\xc3", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                            "\xf8\x88\x80\x80\x80", "\xe0\x80\x80", "a\xff"}) {
         EXPECT_FALSE(is_utf8(bad)) << bad;
     }
     EXPECT_TRUE(is_utf8(std::string("a\0b", 3)));
@@ -65,7 +68,10 @@ TEST(TextStream, GivesCharactersWhenTheyAreWhole) {
 
 TEST(TextStream, GivesBrokenBytesAsReplacements) {
     EXPECT_EQ(stream("\xf0\x9f"), "||$\xef\xbf\xbd\xef\xbf\xbd");
-    EXPECT_EQ(stream("\xff" "a"), "|\xef\xbf\xbd" "a|$");
+    EXPECT_EQ(stream("\xff"
+                     "a"),
+              "|\xef\xbf\xbd"
+              "a|$");
     // No character has more than three unfinished bytes: the fourth broken one releases the first.
     EXPECT_EQ(stream("\xff\xff\xff\xff"), "|||\xef\xbf\xbd|$\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 }

@@ -37,7 +37,9 @@ protected:
 };
 
 TEST_F(Safetensors, ReadsTensorsInFileOrder) {
-    const auto table = read(R"({"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"__metadata__":{"format":"pt"}})", 16);
+    const auto table = read(
+        R"({"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"__metadata__":{"format":"pt"}})",
+        16);
     ASSERT_EQ(table.tensors.size(), 2u);
     EXPECT_EQ(table.tensors[0].name, "a");
     EXPECT_EQ(table.tensors[1].name, "b");
@@ -58,7 +60,9 @@ TEST_F(Safetensors, AcceptsEmptyTensors) {
 
 TEST_F(Safetensors, RefusesHolesOverlapsAndTails) {
     refuse(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", 3, "starts at data byte 1");
-    refuse(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", 3, "starts at data byte 1");
+    refuse(
+        R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+        3, "starts at data byte 1");
     refuse(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 3, "found 3");
     refuse(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 3, "found 3");
 }
@@ -82,7 +86,9 @@ TEST_F(Safetensors, RefusesWrongTypes) {
 }
 
 TEST_F(Safetensors, RefusesDuplicateNamesAndDeepNesting) {
-    refuse(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1, "stands twice");
+    refuse(
+        R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+        1, "stands twice");
     refuse("{\"a\":" + std::string(200, '[') + std::string(200, ']') + "}", 0, "deeper");
 }
 

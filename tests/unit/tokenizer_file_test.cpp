@@ -1,11 +1,11 @@
-#include "export/tokenizer_file.hpp"
+#include "tokenizer/file.hpp"
 
 #include "tokenizer_test_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace deltavino::exporter {
+namespace deltavino::tokenizer {
 namespace {
 
 using test::TokenizerDirectory;
@@ -53,8 +53,10 @@ TEST(TokenizerFile, ReadsEveryPart) {
     EXPECT_EQ(file.splits[0].behaviour, "isolate");
     ASSERT_EQ(file.post_processor.size(), 1u);
     EXPECT_FALSE(file.post_processor[0].id);
-    EXPECT_EQ(file.post_processor_json, R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false})");
-    EXPECT_EQ(file.post_processor_ids_json, R"({"single": {"ids": [-1], "type_ids": [0]}, "pair": {"ids": [-1, -2], "type_ids": [0, 0]}})");
+    EXPECT_EQ(file.post_processor_json,
+              R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false})");
+    EXPECT_EQ(file.post_processor_ids_json,
+              R"({"single": {"ids": [-1], "type_ids": [0]}, "pair": {"ids": [-1, -2], "type_ids": [0, 0]}})");
 }
 
 TEST(TokenizerFile, ReadsMergesAsTexts) {
@@ -92,8 +94,10 @@ TEST(TokenizerFile, RefusesWhatIsNotJson) {
 
 TEST(TokenizerFile, WantsAModelWithVocabAndMerges) {
     EXPECT_THAT(test::text_of(read_text("{}").input), HasSubstr("/model is missing"));
-    EXPECT_THAT(test::text_of(read_text(R"({"model":{"type":"BPE","vocab":{"a":0}}})").input), HasSubstr("/model/merges is missing"));
-    EXPECT_THAT(test::text_of(read_text(R"({"model":{"type":"Unigram","vocab":[["a",0]]}})").unsupported), HasSubstr("model 'Unigram', expected 'BPE'"));
+    EXPECT_THAT(test::text_of(read_text(R"({"model":{"type":"BPE","vocab":{"a":0}}})").input),
+                HasSubstr("/model/merges is missing"));
+    EXPECT_THAT(test::text_of(read_text(R"({"model":{"type":"Unigram","vocab":[["a",0]]}})").unsupported),
+                HasSubstr("model 'Unigram', expected 'BPE'"));
 }
 
 TEST(TokenizerFile, ReadsNormalizers) {
@@ -150,7 +154,8 @@ TEST(TokenizerFile, NamesUnsupportedPreTokenizers) {
 
 TEST(TokenizerFile, NamesUnsupportedModelOptions) {
     TokenizerParts parts;
-    parts.model_options = R"("dropout":0.1,"continuing_subword_prefix":"##","end_of_word_suffix":"</w>","ignore_merges":true)";
+    parts.model_options =
+        R"("dropout":0.1,"continuing_subword_prefix":"##","end_of_word_suffix":"</w>","ignore_merges":true)";
     const std::string text = test::text_of(read_text(parts.json()).unsupported);
     EXPECT_THAT(text, HasSubstr("/model/dropout"));
     EXPECT_THAT(text, HasSubstr("/model/continuing_subword_prefix: '##'"));
@@ -178,18 +183,22 @@ TEST(TokenizerFile, ReadsATemplate) {
     EXPECT_EQ(reading.file.post_processor[0].id, 7);
     EXPECT_EQ(reading.file.post_processor[1].id, 8);
     EXPECT_FALSE(reading.file.post_processor[2].id);
-    EXPECT_EQ(reading.file.post_processor_ids_json,
-              R"({"single": {"ids": [7, 8, -1], "type_ids": [0, 0, 0]}, "pair": {"ids": [7, 8, -1, -2], "type_ids": [0, 0, 0, 1]}})");
+    EXPECT_EQ(
+        reading.file.post_processor_ids_json,
+        R"({"single": {"ids": [7, 8, -1], "type_ids": [0, 0, 0]}, "pair": {"ids": [7, 8, -1, -2], "type_ids": [0, 0, 0, 1]}})");
 }
 
 TEST(TokenizerFile, NamesBadPostProcessors) {
     TokenizerParts parts;
     parts.post_processor = R"({"type":"BertProcessing","sep":["a",0],"cls":["b",1]})";
-    EXPECT_THAT(test::text_of(read_text(parts.json()).unsupported), HasSubstr("/post_processor: post-processor 'BertProcessing'"));
-    parts.post_processor = R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<x>","type_id":0}},{"Sequence":{"id":"B","type_id":0}}],
+    EXPECT_THAT(test::text_of(read_text(parts.json()).unsupported),
+                HasSubstr("/post_processor: post-processor 'BertProcessing'"));
+    parts.post_processor =
+        R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<x>","type_id":0}},{"Sequence":{"id":"B","type_id":0}}],
         "pair":[],"special_tokens":{}})";
     const Reading reading = read_text(parts.json());
-    EXPECT_THAT(test::text_of(reading.input), HasSubstr("/post_processor/single/0: token '<x>' has no ids in special_tokens"));
+    EXPECT_THAT(test::text_of(reading.input),
+                HasSubstr("/post_processor/single/0: token '<x>' has no ids in special_tokens"));
     EXPECT_THAT(test::text_of(reading.unsupported), HasSubstr("/post_processor/single: the texts 'B', expected 'A'"));
 }
 
@@ -200,4 +209,4 @@ TEST(TokenizerFile, QuotesPatterns) {
 }
 
 }  // namespace
-}  // namespace deltavino::exporter
+}  // namespace deltavino::tokenizer

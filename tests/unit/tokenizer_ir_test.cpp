@@ -1,4 +1,4 @@
-#include "export/tokenizer_ir.hpp"
+#include "tokenizer/ir.hpp"
 
 #include "base/error.hpp"
 #include "tokenizer_test_directory.hpp"
@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace deltavino::exporter {
+namespace deltavino::tokenizer {
 namespace {
 
 using test::TokenizerDirectory;
@@ -20,7 +20,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr const char* kConfig = R"({"tokenizer_class":"Qwen2Tokenizer","eos_token":"<end>","pad_token":"<end>","model_max_length":100,"chat_template":"{{ messages }}"})";
+constexpr const char* kConfig =
+    R"({"tokenizer_class":"Qwen2Tokenizer","eos_token":"<end>","pad_token":"<end>","model_max_length":100,"chat_template":"{{ messages }}"})";
 
 TokenizerModels build(const TokenizerParts& parts, const std::string& config = kConfig) {
     const TokenizerDirectory directory(parts);
@@ -62,7 +63,8 @@ std::vector<std::string> strings(const std::shared_ptr<ov::Node>& node, std::siz
     const std::string bytes = text(node, port + 2);
     std::vector<std::string> result;
     for (std::size_t i = 0; i < begins.size(); ++i) {
-        result.push_back(bytes.substr(static_cast<std::size_t>(begins[i]), static_cast<std::size_t>(ends[i] - begins[i])));
+        result.push_back(
+            bytes.substr(static_cast<std::size_t>(begins[i]), static_cast<std::size_t>(ends[i] - begins[i])));
     }
     return result;
 }
@@ -89,12 +91,14 @@ std::string error_of(const TokenizerParts& parts, ErrorKind kind) {
 TEST(TokenizerIr, HasTheShapeThatGenAiLooksFor) {
     const TokenizerModels models = build({});
     std::vector<std::string> chain = operations(*models.tokenizer);
-    for (const char* type : {"StringTensorUnpack", "SpecialTokensSplit", "CharsMapNormalization", "RegexSplit", "BPETokenizer", "ReadValue", "Select", "Truncate",
-                             "CombineSegments", "ReduceMax", "RaggedToDense", "Assign"}) {
+    for (const char* type :
+         {"StringTensorUnpack", "SpecialTokensSplit", "CharsMapNormalization", "RegexSplit", "BPETokenizer",
+          "ReadValue", "Select", "Truncate", "CombineSegments", "ReduceMax", "RaggedToDense", "Assign"}) {
         EXPECT_EQ(std::count(chain.begin(), chain.end(), type), 1) << type;
     }
     EXPECT_EQ(chain.size(), 21u);
-    EXPECT_THAT(operations(*models.detokenizer), ElementsAre("Convert", "VocabDecoder", "FuzeRagged", "UTF8Validate", "StringTensorPack"));
+    EXPECT_THAT(operations(*models.detokenizer),
+                ElementsAre("Convert", "VocabDecoder", "FuzeRagged", "UTF8Validate", "StringTensorPack"));
 
     const auto truncate = find(*models.tokenizer, "Truncate");
     EXPECT_EQ(find(*models.tokenizer, "CombineSegments")->get_input_node_ptr(1), truncate.get());
@@ -141,9 +145,11 @@ TEST(TokenizerIr, HidesUnreachableTokensFromTheEncoderOnly) {
 
 TEST(TokenizerIr, GroupsAddedTokensByTheSpaceTheyTake) {
     TokenizerParts parts;
-    parts.added = R"([{"id":7,"content":"<m>","lstrip":true},{"id":8,"content":"<n>","rstrip":true},{"id":9,"content":"<n>x"},{"id":10,"content":"<o>x","lstrip":true,"rstrip":true},{"id":11,"content":"a+","special":true}])";
+    parts.added =
+        R"([{"id":7,"content":"<m>","lstrip":true},{"id":8,"content":"<n>","rstrip":true},{"id":9,"content":"<n>x"},{"id":10,"content":"<o>x","lstrip":true,"rstrip":true},{"id":11,"content":"a+","special":true}])";
     const TokenizerModels models = build(parts, "{}");
-    EXPECT_EQ(text(find(*models.tokenizer, "SpecialTokensSplit"), 5), R"((a\+)|(?:\s*)(\<o\>x)(?:\s*)|(\<n\>x)|(\<n\>)(?:\s*)|(?:\s*)(\<m\>))");
+    EXPECT_EQ(text(find(*models.tokenizer, "SpecialTokensSplit"), 5),
+              R"((a\+)|(?:\s*)(\<o\>x)(?:\s*)|(\<n\>x)|(\<n\>)(?:\s*)|(?:\s*)(\<m\>))");
 }
 
 TEST(TokenizerIr, WorksWithoutAddedTokensAndNormalizer) {
@@ -161,7 +167,8 @@ TEST(TokenizerIr, WorksWithoutAddedTokensAndNormalizer) {
 
 TEST(TokenizerIr, PutsTheTokensOfATemplateAroundTheText) {
     TokenizerParts parts;
-    parts.post_processor = R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<t>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+    parts.post_processor =
+        R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<t>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
         "pair":[{"SpecialToken":{"id":"<t>","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}],
         "special_tokens":{"<t>":{"id":"<t>","ids":[8],"tokens":["<t>"]}}})";
     const TokenizerModels models = build(parts);
@@ -192,10 +199,17 @@ TEST(TokenizerIr, CanBeWritten) {
     const TokenizerModels models = build({});
     const IrLayout layout = lay_out_ir(*models.tokenizer, models.tokenizer_info, {}, {});
     EXPECT_THAT(layout.xml, HasSubstr(R"(type="BPETokenizer" version="extension")"));
-    EXPECT_THAT(layout.xml, HasSubstr(R"(<data unk_token="" fuse_unk="false" suffix_indicator="" end_suffix="" byte_fallback="false" cache_capacity="20000" />)"));
-    EXPECT_THAT(layout.xml, HasSubstr(R"(<data add_dummy_prefix="false" remove_extra_whitespaces="false" escape_whitespaces="false" normalization_form="nfc" case_fold="false" nmt="false" />)"));
+    EXPECT_THAT(
+        layout.xml,
+        HasSubstr(
+            R"(<data unk_token="" fuse_unk="false" suffix_indicator="" end_suffix="" byte_fallback="false" cache_capacity="20000" />)"));
+    EXPECT_THAT(
+        layout.xml,
+        HasSubstr(
+            R"(<data add_dummy_prefix="false" remove_extra_whitespaces="false" escape_whitespaces="false" normalization_form="nfc" case_fold="false" nmt="false" />)"));
     EXPECT_THAT(layout.xml, HasSubstr(R"(<data pad_right="false" m_pad_max_length="false" />)"));
-    EXPECT_THAT(layout.xml, HasSubstr(R"(<data variable_id="truncation" variable_type="dynamic" variable_shape="..." />)"));
+    EXPECT_THAT(layout.xml,
+                HasSubstr(R"(<data variable_id="truncation" variable_type="dynamic" variable_shape="..." />)"));
     EXPECT_THAT(layout.xml, HasSubstr(R"(type="StringTensorUnpack" version="opset15")"));
     EXPECT_EQ(layout.inline_constants.size() > 10, true);
 }
@@ -222,10 +236,11 @@ TEST(TokenizerIr, SaysWhatToDoWithoutTokenizerJson) {
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::Input);
-        EXPECT_THAT(error.what(), HasSubstr("has no tokenizer.json (vocab.json and merges.txt do not say how text is split)"));
+        EXPECT_THAT(error.what(),
+                    HasSubstr("has no tokenizer.json (vocab.json and merges.txt do not say how text is split)"));
         EXPECT_THAT(error.what(), HasSubstr("AutoTokenizer.from_pretrained(directory).save_pretrained(directory)"));
     }
 }
 
 }  // namespace
-}  // namespace deltavino::exporter
+}  // namespace deltavino::tokenizer

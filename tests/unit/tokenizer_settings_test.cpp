@@ -1,11 +1,11 @@
-#include "export/tokenizer_settings.hpp"
+#include "tokenizer/settings.hpp"
 
 #include "tokenizer_test_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace deltavino::exporter {
+namespace deltavino::tokenizer {
 namespace {
 
 using test::TokenizerDirectory;
@@ -45,7 +45,8 @@ TEST(TokenizerSettings, NeedsNoFile) {
 }
 
 TEST(TokenizerSettings, ReadsTokens) {
-    const Reading reading = read({{"tokenizer_config.json", R"({"tokenizer_class":"Qwen2Tokenizer","bos_token":null,"eos_token":"<end>",
+    const Reading reading =
+        read({{"tokenizer_config.json", R"({"tokenizer_class":"Qwen2Tokenizer","bos_token":null,"eos_token":"<end>",
         "pad_token":{"content":"<pad>","lstrip":true,"normalized":false,"__type":"AddedToken"},"image_token":"<image>",
         "additional_special_tokens":["<x>"],"extra_special_tokens":{"audio_token":"<audio>"},
         "added_tokens_decoder":{"9":{"content":"<end>","special":true},"10":{"content":"<t>"}}})"}});
@@ -66,9 +67,10 @@ TEST(TokenizerSettings, ReadsTokens) {
 }
 
 TEST(TokenizerSettings, ReadsFilesOfOlderVersions) {
-    const Reading reading = read({{"tokenizer_config.json", R"({"eos_token":"<old>"})"},
-                                  {"special_tokens_map.json", R"({"eos_token":{"content":"<end>"},"additional_special_tokens":["<x>"]})"},
-                                  {"added_tokens.json", R"({"<t>":7})"}});
+    const Reading reading =
+        read({{"tokenizer_config.json", R"({"eos_token":"<old>"})"},
+              {"special_tokens_map.json", R"({"eos_token":{"content":"<end>"},"additional_special_tokens":["<x>"]})"},
+              {"added_tokens.json", R"({"<t>":7})"}});
     EXPECT_FALSE(reading.settings.added_is_complete);
     EXPECT_EQ(reading.named("eos_token")->content, "<end>");
     EXPECT_EQ(reading.settings.added.at(7).content, "<t>");
@@ -77,9 +79,11 @@ TEST(TokenizerSettings, ReadsFilesOfOlderVersions) {
 
 TEST(TokenizerSettings, ReadsTheLongestInput) {
     EXPECT_EQ(read({{"tokenizer_config.json", R"({"model_max_length":262144})"}}).settings.model_max_length, 262144);
-    EXPECT_FALSE(read({{"tokenizer_config.json", R"({"model_max_length":1000000000000000019884624838656})"}}).settings.model_max_length);
+    EXPECT_FALSE(read({{"tokenizer_config.json", R"({"model_max_length":1000000000000000019884624838656})"}})
+                     .settings.model_max_length);
     EXPECT_FALSE(read({{"tokenizer_config.json", R"({"model_max_length":null})"}}).settings.model_max_length);
-    EXPECT_THAT(test::text_of(read({{"tokenizer_config.json", R"({"model_max_length":0})"}}).input), HasSubstr("model_max_length is 0"));
+    EXPECT_THAT(test::text_of(read({{"tokenizer_config.json", R"({"model_max_length":0})"}}).input),
+                HasSubstr("model_max_length is 0"));
 }
 
 TEST(TokenizerSettings, PrefersTheFileOfTheTemplate) {
@@ -99,7 +103,8 @@ TEST(TokenizerSettings, TakesTheDefaultOfSeveralTemplates) {
 }
 
 TEST(TokenizerSettings, FindsIdsInOtherFiles) {
-    const Reading first = read({{"generation_config.json", R"({"eos_token_id":[5,6],"pad_token_id":7})"}, {"config.json", R"({"eos_token_id":8})"}});
+    const Reading first = read({{"generation_config.json", R"({"eos_token_id":[5,6],"pad_token_id":7})"},
+                                {"config.json", R"({"eos_token_id":8})"}});
     ASSERT_TRUE(first.settings.eos && first.settings.pad);
     EXPECT_EQ(first.settings.eos->id, 5);
     EXPECT_EQ(first.settings.eos->where, "generation_config.json/eos_token_id");
@@ -110,7 +115,8 @@ TEST(TokenizerSettings, FindsIdsInOtherFiles) {
 }
 
 TEST(TokenizerSettings, NamesWhatIsWrong) {
-    const Reading reading = read({{"tokenizer_config.json", R"({"eos_token":5,"split_special_tokens":true,"clean_up_tokenization_spaces":"no",
+    const Reading reading = read(
+        {{"tokenizer_config.json", R"({"eos_token":5,"split_special_tokens":true,"clean_up_tokenization_spaces":"no",
         "added_tokens_decoder":{"x":{"content":"a"},"3":"b","4":{}}})"}});
     const std::string text = test::text_of(reading.input);
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/eos_token is neither a text nor a token"));
@@ -122,4 +128,4 @@ TEST(TokenizerSettings, NamesWhatIsWrong) {
 }
 
 }  // namespace
-}  // namespace deltavino::exporter
+}  // namespace deltavino::tokenizer

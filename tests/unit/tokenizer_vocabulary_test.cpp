@@ -1,11 +1,11 @@
-#include "export/tokenizer_vocabulary.hpp"
+#include "tokenizer/vocabulary.hpp"
 
 #include "tokenizer_test_directory.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace deltavino::exporter {
+namespace deltavino::tokenizer {
 namespace {
 
 using ::testing::ElementsAre;
@@ -129,7 +129,9 @@ TEST(TokenizerVocabulary, AddsWhatOnlyTheConfigurationNames) {
     TokenizerSettings settings;
     settings.added_is_complete = true;
     settings.added = {{5, added("<end>", 5, true)}, {6, added("<more>", 6)}};
-    settings.named = {{"eos_token", added("<end>", -1, true)}, {"pad_token", added("<pad>", -1, true)}, {"bos_token", added("ab", -1, true)}};
+    settings.named = {{"eos_token", added("<end>", -1, true)},
+                      {"pad_token", added("<pad>", -1, true)},
+                      {"bos_token", added("ab", -1, true)}};
     settings.extra = {added("<extra>", -1, true)};
     const Outcome outcome = make(file, settings);
     EXPECT_TRUE(outcome.input.empty()) << outcome.input_text();
@@ -159,7 +161,8 @@ TEST(TokenizerVocabulary, RefusesAListThatContradictsTheFile) {
     TokenizerSettings settings;
     settings.added_is_complete = true;
     settings.added = {{6, added("<end>", 6, true)}};
-    EXPECT_THAT(make(file, settings).input_text(), HasSubstr("gives added token '<end>' id 6, but with tokenizer.json it gets 5"));
+    EXPECT_THAT(make(file, settings).input_text(),
+                HasSubstr("gives added token '<end>' id 6, but with tokenizer.json it gets 5"));
 }
 
 TEST(TokenizerVocabulary, FallsBackForEndAndPadding) {
@@ -173,7 +176,8 @@ TEST(TokenizerVocabulary, FallsBackForEndAndPadding) {
     file.padding_token = "ab";
     EXPECT_EQ(make(file, settings).vocabulary.pad_id, 2);
     settings.eos->id = 5;
-    EXPECT_THAT(make(small_file(), settings).input_text(), HasSubstr("generation_config.json/eos_token_id is 5, but the tokenizer has 5 tokens"));
+    EXPECT_THAT(make(small_file(), settings).input_text(),
+                HasSubstr("generation_config.json/eos_token_id is 5, but the tokenizer has 5 tokens"));
     EXPECT_FALSE(make(small_file()).vocabulary.eos_id);
     EXPECT_FALSE(make(small_file()).vocabulary.pad_id);
 }
@@ -186,4 +190,4 @@ TEST(TokenizerVocabulary, RefusesSingleWords) {
 }
 
 }  // namespace
-}  // namespace deltavino::exporter
+}  // namespace deltavino::tokenizer

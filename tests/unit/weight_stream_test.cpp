@@ -46,9 +46,10 @@ protected:
     // What the three constants hold when they stand one after the other.
     std::vector<std::byte> expected() const {
         quant::QuantizedBuffers buffers;
-        quant::quantize_rows(*job_.storage.scheme, quant::Search::LeastError,
-                             {reinterpret_cast<const std::byte*>(values_.data()), quant::SourceType::F32, kRows, kColumns}, {},
-                             buffers.resized(*job_.storage.scheme, kRows, kColumns));
+        quant::quantize_rows(
+            *job_.storage.scheme, quant::Search::LeastError,
+            {reinterpret_cast<const std::byte*>(values_.data()), quant::SourceType::F32, kRows, kColumns}, {},
+            buffers.resized(*job_.storage.scheme, kRows, kColumns));
         std::vector<std::byte> bytes = buffers.packed;
         bytes.insert(bytes.end(), buffers.zero_points.begin(), buffers.zero_points.end());
         bytes.insert(bytes.end(), buffers.scales.begin(), buffers.scales.end());
@@ -89,7 +90,8 @@ TEST_F(WeightStream, EveryPlaceGetsTheSameBytesWhateverTheThreads) {
     for (unsigned threads : {1u, 3u}) {
         OutputFile first(directory_.path() / "first");
         OutputFile second(directory_.path() / "second");
-        const auto statistics = stream_weights({{&job_, {placement(first), placement(second)}, {}}}, {.threads = threads}, progress_);
+        const auto statistics =
+            stream_weights({{&job_, {placement(first), placement(second)}, {}}}, {.threads = threads}, progress_);
         first.close();
         second.close();
         ASSERT_EQ(statistics.size(), 1u);
@@ -120,7 +122,9 @@ TEST_F(WeightStream, WorkBesideRunsOnceAndItsFailureEndsAll) {
     EXPECT_EQ(content("file"), expected());
     stream_weights({}, {}, progress_, [&] { ++runs; });
     EXPECT_EQ(runs, 2) << "without any weight";
-    EXPECT_THROW(stream_weights({{&job_, {placement(file)}, {}}}, {.threads = 3}, progress_, [] { throw std::runtime_error("beside"); }), std::runtime_error);
+    EXPECT_THROW(stream_weights({{&job_, {placement(file)}, {}}}, {.threads = 3}, progress_,
+                                [] { throw std::runtime_error("beside"); }),
+                 std::runtime_error);
 }
 
 TEST_F(WeightStream, NonfiniteValuesAreRefusedUnlessAllowed) {
