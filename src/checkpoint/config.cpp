@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "checkpoint/families.hpp"
 #include "json/reader.hpp"
 
 #include <algorithm>
@@ -119,14 +120,13 @@ void check_handled(const JsonReader& reader) {
     }
 }
 
-MoeConfig read_moe(const JsonReader& reader, const std::string& model_type) {
+MoeConfig read_moe(const JsonReader& reader, const Family& family) {
     MoeConfig moe;
     moe.num_experts = reader.size("num_experts");
     moe.num_experts_per_tok = reader.size("num_experts_per_tok");
     moe.moe_intermediate_size = reader.size("moe_intermediate_size");
     moe.shared_expert_intermediate_size = reader.size("shared_expert_intermediate_size");
-    // Qwen3.5 always normalises; Qwen3-Next has a switch.
-    moe.norm_topk_prob = model_type != "qwen3_next" || reader.flag("norm_topk_prob", true);
+    moe.norm_topk_prob = family.always_normalises_top_k || reader.flag("norm_topk_prob", true);
     if (moe.num_experts_per_tok > moe.num_experts) {
         reader.problems().add(fmt::format("{}/num_experts_per_tok is {}, expected at most num_experts = {}",
                                           reader.pointer(), moe.num_experts_per_tok, moe.num_experts));
@@ -134,10 +134,10 @@ MoeConfig read_moe(const JsonReader& reader, const std::string& model_type) {
     return moe;
 }
 
-TextConfig read_text(const JsonReader& reader, std::string model_type, std::vector<std::string>& notes) {
+TextConfig read_text(const JsonReader& reader, const Family& family, std::vector<std::string>& notes) {
     check_handled(reader);
     TextConfig text;
-    text.model_type = std::move(model_type);
+    text.model_type = family.text_type;
     text.vocab_size = reader.size("vocab_size");
     text.hidden_size = reader.size("hidden_size");
     text.num_hidden_layers = reader.size("num_hidden_layers");
@@ -156,10 +156,10 @@ TextConfig read_text(const JsonReader& reader, std::string model_type, std::vect
                    text.linear_num_key_heads);
     check_multiple(reader, "num_attention_heads", text.num_attention_heads, "num_key_value_heads",
                    text.num_key_value_heads);
-    if (text.model_type == "qwen3_5_text") {
+    if (!family.experts) {
         text.intermediate_size = reader.size("intermediate_size");
     } else {
-        text.moe = read_moe(reader, text.model_type);
+        text.moe = read_moe(reader, family);
         if (const Json* dense = reader.find("mlp_only_layers"); dense != nullptr && !dense->empty()) {
             fail(ErrorKind::Unsupported,
                  "cannot export this model: {}/mlp_only_layers is {}, dense layers among mixture-of-experts layers are "
@@ -206,33 +206,10 @@ VisionConfig read_vision(const JsonReader& reader) {
     return vision;
 }
 
-// The text model type that belongs to a top-level or nested model_type; empty when unknown.
-// Qwen3.6 and 3.8 checkpoints keep the 3.5 names; some stacks write names of their own generation.
-std::string text_model_type(const std::string& model_type) {
-    static const std::vector<std::pair<std::string, std::string>> kTypes{
-        {"qwen3_5", "qwen3_5_text"},         {"qwen3_5_text", "qwen3_5_text"},
-        {"qwen3_5_moe", "qwen3_5_moe_text"}, {"qwen3_5_moe_text", "qwen3_5_moe_text"},
-        {"qwen3_next", "qwen3_next"},        {"qwen3_8", "qwen3_5_text"},
-        {"qwen3_8_text", "qwen3_5_text"},
-    };
-    for (const auto& [known, text] : kTypes) {
-        if (known == model_type) {
-            return text;
-        }
-    }
-    return {};
-}
-
 }  // namespace
 
 std::uint64_t TextConfig::count(LayerKind kind) const {
     return static_cast<std::uint64_t>(std::count(layer_types.begin(), layer_types.end(), kind));
-}
-
-const std::vector<std::string>& known_model_types() {
-    static const std::vector<std::string> kTypes{"qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text",
-                                                 "qwen3_next"};
-    return kTypes;
 }
 
 ModelConfig read_config(std::string_view config_json, const std::string& path) {
@@ -250,24 +227,25 @@ ModelConfig read_config(std::string_view config_json, const std::string& path) {
         nested = nullptr;
     }
     const JsonReader text = nested != nullptr ? JsonReader(*nested, "/text_config", problems) : top;
-    std::string type = text_model_type(text.text("model_type", config.model_type));
-    if (type.empty()) {
-        type = text_model_type(config.model_type);
+    const Family* family = find_family(text.text("model_type", config.model_type));
+    if (family == nullptr) {
+        family = find_family(config.model_type);
     }
-    if (type.empty()) {
+    if (family == nullptr) {
         const std::string hint = closest(config.model_type, known_model_types());
         fail(ErrorKind::Unsupported, "cannot export this model: model_type in '{}' is '{}', expected one of: {}{}",
              path, config.model_type, fmt::join(known_model_types(), ", "),
              hint.empty() ? std::string() : fmt::format(" (did you mean '{}'?)", hint));
     }
-    config.text = read_text(text, type, config.notes);
+    config.text = read_text(text, *family, config.notes);
     // The text model's own flag decides; older files have it at the top level only.
     config.text.tie_word_embeddings = text.flag("tie_word_embeddings", top.flag("tie_word_embeddings", false));
     if (nested != nullptr && top.find("tie_word_embeddings") != nullptr) {
         // transformers ties the vision-language class by the outer flag.
         config.text.tie_word_embeddings = top.flag("tie_word_embeddings", false);
     }
-    if (const Json* vision = top.find("vision_config"); vision != nullptr && vision->is_object() && nested != nullptr) {
+    if (const Json* vision = top.find("vision_config");
+        vision != nullptr && vision->is_object() && nested != nullptr && family->vision_type != nullptr) {
         config.vision = read_vision(JsonReader(*vision, "/vision_config", problems));
         if (config.vision->out_hidden_size != config.text.hidden_size) {
             problems.add(

@@ -33,7 +33,7 @@ struct MoeConfig {
 };
 
 struct TextConfig {
-    std::string model_type;  // qwen3_5_text, qwen3_5_moe_text or qwen3_next
+    std::string model_type;  // the text_type of a row of families.hpp
     std::uint64_t vocab_size = 0;
     std::uint64_t hidden_size = 0;
     std::uint64_t num_hidden_layers = 0;
@@ -84,8 +84,5 @@ struct ModelConfig {
 // Throws ErrorKind::Input with every key that is missing, of the wrong type or contradictory (as JSON
 // pointers), ErrorKind::Unsupported for a model_type or an option that is not handled.
 ModelConfig read_config(std::string_view config_json, const std::string& path);
-
-// The model types that can be exported, for messages and help.
-const std::vector<std::string>& known_model_types();
 
 }  // namespace deltavino::checkpoint

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "graph/weights.hpp"
+#include "models/products.hpp"
 #include "quant/quantize.hpp"
 
 #include <deltavino/export.hpp>
@@ -18,8 +19,7 @@
 
 namespace deltavino::exporter {
 
-// The part of a model that a file holds: only the language model gets 4 bit.
-enum class ModelPart { Language, Other };
+using models::ModelPart;
 
 class Recipe {
 public:

@@ -6,6 +6,7 @@
 #include "blocks/moe.hpp"
 #include "blocks/norm.hpp"
 #include "blocks/rope.hpp"
+#include "checkpoint/families.hpp"
 #include "graph/names.hpp"
 #include "graph/state.hpp"
 #include "models/moe_tensors.hpp"
@@ -37,7 +38,7 @@ void add_mixer_tensors(TensorTable& table, const TextConfig& c, const std::strin
     const std::string p = layer + "linear_attn.";
     const std::uint64_t heads = c.linear_num_value_heads;
     const std::uint64_t values = heads * c.linear_value_head_dim;
-    if (c.model_type == "qwen3_next") {
+    if (checkpoint::require_family(c.model_type).interleaved_projections) {
         add_interleaved_projections(table, c, p);
     } else {
         table.add(p + "in_proj_qkv.weight", {c.conv_channels(), hidden}, Role::DeltaProjection);

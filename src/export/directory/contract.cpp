@@ -2,6 +2,7 @@
 #include "export/directory/contract.hpp"
 
 #include "graph/names.hpp"
+#include "models/products.hpp"
 
 #include <array>
 
@@ -9,69 +10,63 @@ namespace deltavino::exporter {
 namespace {
 
 namespace fs = std::filesystem;
+namespace names = graph::names;
 
-enum class Kind { Both, Text, Vision };
-
+// The files beside the models of models/products.hpp.
 struct Row {
-    Kind kind;
-    const char* name;  // model names stand for their .xml and .bin
-    bool model;
+    const char* name;
     bool required;
     const char* consequence;
 };
 
-namespace names = graph::names;
-
-constexpr std::array kRows{
-    Row{Kind::Text, names::kTextModel, true, true, "GenAI, optimum-intel and OVMS cannot load the directory"},
-    Row{Kind::Vision, names::kLanguageModel, true, true, "GenAI, optimum-intel and OVMS cannot load the directory"},
-    Row{Kind::Vision, names::kTextEmbeddings, true, true, "GenAI does not see that it is a vision-language model"},
-    Row{Kind::Vision, names::kVisionEmbeddings, true, true,
-        "VLMPipeline and optimum-intel cannot load; OVMS takes it for a text model"},
-    Row{Kind::Vision, names::kVisionMerger, true, true,
-        "VLMPipeline ends the process without a message; optimum-intel cannot load"},
-    Row{Kind::Vision, names::kVisionPositions, true, true, "VLMPipeline and optimum-intel cannot load"},
-    Row{Kind::Both, names::kTokenizer, true, true, "GenAI and OVMS cannot load the directory"},
-    Row{Kind::Both, names::kDetokenizer, true, true, "GenAI and OVMS cannot turn tokens into text"},
-    Row{Kind::Both, "config.json", false, true, "optimum-intel cannot load; VLMPipeline takes it for another model"},
-    Row{Kind::Both, "generation_config.json", false, false,
-        "GenAI and optimum-intel use their own sampling defaults and end-of-text tokens"},
-    Row{Kind::Both, "tokenizer.json", false, false, "transformers' AutoTokenizer cannot load (GenAI does not need it)"},
-    Row{Kind::Both, "tokenizer_config.json", false, false, "transformers' AutoTokenizer lacks its settings"},
-    Row{Kind::Both, "chat_template.jinja", false, false, "chats take the template from the tokenizer model only"},
+constexpr std::array kTokenizers{
+    Row{names::kTokenizer, true, "GenAI and OVMS cannot load the directory"},
+    Row{names::kDetokenizer, true, "GenAI and OVMS cannot turn tokens into text"},
 };
 
-void add_if_missing(const fs::path& directory, const std::string& name, const Row& row,
-                    std::vector<MissingFile>& missing) {
+constexpr std::array kSideFiles{
+    Row{"config.json", true, "optimum-intel cannot load; VLMPipeline takes it for another model"},
+    Row{"generation_config.json", false,
+        "GenAI and optimum-intel use their own sampling defaults and end-of-text tokens"},
+    Row{"tokenizer.json", false, "transformers' AutoTokenizer cannot load (GenAI does not need it)"},
+    Row{"tokenizer_config.json", false, "transformers' AutoTokenizer lacks its settings"},
+    Row{"chat_template.jinja", false, "chats take the template from the tokenizer model only"},
+};
+
+bool present(const fs::path& path) {
     std::error_code error;
-    if (!fs::exists(directory / name, error)) {
-        missing.push_back({name, row.consequence, row.required});
-    }
+    return fs::exists(path, error);
 }
 
 }  // namespace
 
 std::vector<MissingFile> missing_files(const fs::path& directory) {
-    std::error_code error;
-    const bool text = fs::exists(directory / (std::string(names::kTextModel) + ".xml"), error);
+    const bool text = present(directory / (std::string(names::kTextModel) + ".xml"));
     std::vector<MissingFile> missing;
-    for (const Row& row : kRows) {
-        if (row.kind != Kind::Both && (row.kind == Kind::Text) != text) {
-            continue;
+    const auto require = [&](const std::string& name, bool required, const char* consequence) {
+        if (!present(directory / name)) {
+            missing.push_back({name, consequence, required});
         }
-        if (!row.model) {
-            add_if_missing(directory, row.name, row, missing);
-            continue;
+    };
+    const auto require_model = [&](const std::string& name, const char* consequence) {
+        require(name + ".xml", true, consequence);
+        require(name + ".bin", true, consequence);
+    };
+    for (const models::Product& product : models::products()) {
+        if ((product.task == models::Task::TextGeneration) == text) {
+            require_model(product.name, product.consequence);
         }
-        add_if_missing(directory, row.name + std::string(".xml"), row, missing);
-        add_if_missing(directory, row.name + std::string(".bin"), row, missing);
     }
-    if (!text && !fs::exists(directory / "processor_config.json", error) &&
-        !fs::exists(directory / "preprocessor_config.json", error)) {
-        missing.push_back({"preprocessor_config.json",
-                           "GenAI cuts pictures into patches of the wrong size; optimum-intel has no processor "
-                           "(processor_config.json serves too)",
-                           true});
+    for (const Row& row : kTokenizers) {
+        require_model(row.name, row.consequence);
+    }
+    for (const Row& row : kSideFiles) {
+        require(row.name, row.required, row.consequence);
+    }
+    if (!text && !present(directory / "processor_config.json")) {
+        require("preprocessor_config.json", true,
+                "GenAI cuts pictures into patches of the wrong size; optimum-intel has no processor "
+                "(processor_config.json serves too)");
     }
     return missing;
 }

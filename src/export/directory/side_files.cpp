@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "checkpoint/families.hpp"
 #include "json/document.hpp"
 
 #include <array>
@@ -52,12 +53,6 @@ void complete_chat_template(const fs::path& output) {
     }
 }
 
-const char* text_class(const std::string& model_type) {
-    return model_type == "qwen3_5_text"       ? "Qwen3_5ForCausalLM"
-           : model_type == "qwen3_5_moe_text" ? "Qwen3_5MoeForCausalLM"
-                                              : "Qwen3NextForCausalLM";
-}
-
 }  // namespace
 
 void copy_side_files(const fs::path& checkpoint, const fs::path& output) {
@@ -71,7 +66,7 @@ std::string text_config_json(const std::string& config_json, const checkpoint::M
     const Json json = parse_json(config_json, "config.json");
     Json text = json.contains("text_config") && json["text_config"].is_object() ? json["text_config"] : json;
     text["model_type"] = config.text.model_type;
-    text["architectures"] = Json::array({text_class(config.text.model_type)});
+    text["architectures"] = Json::array({checkpoint::require_family(config.text.model_type).text_class});
     text["tie_word_embeddings"] = tied;
     for (const char* key :
          {"dtype", "torch_dtype", "transformers_version", "bos_token_id", "eos_token_id", "pad_token_id"}) {
@@ -88,15 +83,14 @@ std::string text_config_json(const std::string& config_json, const checkpoint::M
 }
 
 std::string vision_model_type(const checkpoint::ModelConfig& config) {
-    return config.text.model_type == "qwen3_5_text" ? "qwen3_5" : "qwen3_5_moe";
+    return checkpoint::require_family(config.text.model_type).vision_type;
 }
 
 std::string vision_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied) {
     Json json = parse_json(config_json, "config.json");
     const std::string type = vision_model_type(config);
     json["model_type"] = type;
-    json["architectures"] =
-        Json::array({type == "qwen3_5" ? "Qwen3_5ForConditionalGeneration" : "Qwen3_5MoeForConditionalGeneration"});
+    json["architectures"] = Json::array({checkpoint::require_family(config.text.model_type).vision_class});
     json["tie_word_embeddings"] = tied;
     json["text_config"]["model_type"] = config.text.model_type;
     json["text_config"]["tie_word_embeddings"] = tied;

@@ -1,0 +1,128 @@
+#include "export/artifact.hpp"
+
+#include "base/error.hpp"
+#include "models/products.hpp"
+
+#include <deltavino/version.hpp>
+
+#include <algorithm>
+
+namespace deltavino::exporter {
+namespace {
+
+graph::RuntimeInfo runtime_info_of(const models::Product& product, const Recipe& recipe) {
+    graph::RuntimeInfo info{
+        {"deltavino/version", version()},
+        {"deltavino/weight_format", recipe.format_name()},
+    };
+    if (product.wide_activations) {
+        info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
+    }
+    if (product.part == models::ModelPart::Language && !recipe.compresses()) {
+        // Whoever keeps the weights whole does not expect an 8-bit cache.
+        info.emplace_back("runtime_options/KV_CACHE_PRECISION", "f16");
+    }
+    return info;
+}
+
+// The weights of all artifacts; those that two files store alike stand there once.
+class WeightList {
+public:
+    void add(const Artifact& artifact, OutputFile& file) {
+        for (const graph::WeightJob& job : artifact.weights->jobs()) {
+            const Placement placement{&file, offset(artifact, job, job.values), offset(artifact, job, job.zero_points),
+                                      offset(artifact, job, job.scales)};
+            const auto same = std::find_if(weights_.begin(), weights_.end(), [&](const StreamedWeight& other) {
+                return other.job->makes_same_bytes(job);
+            });
+            place_.push_back(static_cast<std::size_t>(same - weights_.begin()));
+            if (same == weights_.end()) {
+                weights_.push_back({&job, {placement}, {}});
+            } else {
+                same->placements.push_back(placement);
+            }
+        }
+    }
+
+    const std::vector<StreamedWeight>& weights() const { return weights_; }
+    // One entry per job, in the order of add().
+    std::vector<quant::BlockStatistics> by_job(const std::vector<quant::BlockStatistics>& by_weight) const {
+        std::vector<quant::BlockStatistics> statistics;
+        for (const std::size_t place : place_) {
+            statistics.push_back(by_weight[place]);
+        }
+        return statistics;
+    }
+
+private:
+    static std::uint64_t offset(const Artifact& artifact, const graph::WeightJob& job,
+                                const std::shared_ptr<ov::op::v0::Constant>& constant) {
+        if (constant == nullptr) {
+            return 0;
+        }
+        const auto found = artifact.layout.streamed_offsets.find(constant.get());
+        if (found == artifact.layout.streamed_offsets.end()) {
+            fail(ErrorKind::Internal, "weight '{}' is not reachable from the outputs of '{}'", job.name, artifact.name);
+        }
+        return found->second;
+    }
+
+    std::vector<StreamedWeight> weights_;
+    std::vector<std::size_t> place_;
+};
+
+}  // namespace
+
+std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan,
+                                     Recipe& recipe) {
+    std::vector<Artifact> artifacts;
+    for (const models::Product& product : models::products()) {
+        if (product.task != plan.task) {
+            continue;
+        }
+        auto weights = std::make_unique<graph::Weights>(checkpoint, plan.table, recipe.policy(product.part));
+        models::BuiltModel built = product.build(plan, *weights);
+        graph::RuntimeInfo info = runtime_info_of(product, recipe);
+        info.insert(info.end(), built.runtime_info.begin(), built.runtime_info.end());
+        artifacts.push_back({product.name, std::move(built.model), std::move(info), std::move(weights), {}});
+    }
+    return artifacts;
+}
+
+void lay_out(Artifact& artifact) {
+    static const std::unordered_set<const ov::Node*> kNone;
+    const bool streams = artifact.weights != nullptr;
+    artifact.layout =
+        graph::lay_out_ir(*artifact.model, artifact.runtime_info, streams ? artifact.weights->streamed() : kNone,
+                          streams ? artifact.weights->decompressions() : kNone);
+}
+
+OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path& directory) {
+    write_text_file(directory / (artifact.name + ".xml"), artifact.layout.xml);
+    OutputFile bin(directory / (artifact.name + ".bin"));
+    bin.reserve(artifact.layout.bin_bytes);
+    for (const auto& [offset, constant] : artifact.layout.inline_constants) {
+        bin.write(offset,
+                  std::span(static_cast<const std::byte*>(constant->get_data_ptr()), constant->get_byte_size()));
+    }
+    return bin;
+}
+
+std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts,
+                                                     const std::filesystem::path& directory,
+                                                     const StreamOptions& options, ProgressSink& progress,
+                                                     const std::function<void()>& beside) {
+    std::vector<OutputFile> files;
+    files.reserve(artifacts.size());
+    WeightList list;
+    for (const Artifact& artifact : artifacts) {
+        list.add(artifact, files.emplace_back(write_artifact(artifact, directory)));
+    }
+    const std::vector<quant::BlockStatistics> statistics = stream_weights(list.weights(), options, progress, beside);
+    for (OutputFile& file : files) {
+        file.close();
+    }
+    return list.by_job(statistics);
+}
+
+}  // namespace deltavino::exporter

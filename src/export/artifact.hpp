@@ -1,0 +1,49 @@
+// The files of a directory that hold models: built, laid out, and written with their weights streamed.
+#pragma once
+
+#include "base/file.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "export/recipe.hpp"
+#include "export/weight_stream.hpp"
+#include "graph/ir_writer.hpp"
+#include "graph/weights.hpp"
+#include "models/plan.hpp"
+
+#include <openvino/core/model.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace deltavino::exporter {
+
+// One model file of the output directory.
+struct Artifact {
+    std::string name;  // without extension
+    std::shared_ptr<ov::Model> model;
+    graph::RuntimeInfo runtime_info;
+    std::unique_ptr<graph::Weights> weights;  // null: every constant is in memory
+    graph::IrLayout layout;                   // after lay_out()
+};
+
+// The models that the plan's task has (models/products.hpp), each with weights of its own: a tensor that two
+// models need is in both files.
+std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan,
+                                     Recipe& recipe);
+
+// Writes the text of the .xml in memory and gives every constant its place in the .bin.
+void lay_out(Artifact& artifact);
+
+// Writes the .xml and the constants that are in memory; returns the open .bin for the streamed ones.
+OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path& directory);
+
+// Writes all artifacts; weights that two files store alike are read and converted once. Returns the error of
+// each weight of each artifact, in their order. `beside`: see stream_weights.
+std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts,
+                                                     const std::filesystem::path& directory,
+                                                     const StreamOptions& options, ProgressSink& progress,
+                                                     const std::function<void()>& beside);
+
+}  // namespace deltavino::exporter

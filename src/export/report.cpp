@@ -1,0 +1,78 @@
+#include "export/report.hpp"
+
+#include "base/file.hpp"
+#include "json/document.hpp"
+
+#include <deltavino/version.hpp>
+
+#include <algorithm>
+
+namespace deltavino::exporter {
+
+std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
+                                         const std::vector<quant::BlockStatistics>& statistics) {
+    std::vector<TensorReport> reports;
+    for (const Artifact& artifact : artifacts) {
+        for (const graph::WeightJob& job : artifact.weights->jobs()) {
+            TensorReport report{artifact.name,
+                                job.name,
+                                std::string(graph::role_name(job.role)),
+                                job.storage.text(),
+                                job.storage.reason,
+                                job.rows,
+                                job.columns,
+                                0,
+                                job.stored_bytes(),
+                                0.0};
+            for (const graph::RowSlice& slice : job.sources) {
+                report.bytes_read += slice.bytes(job.columns);
+            }
+            report.relative_error = job.storage.scheme ? statistics[reports.size()].relative_error() : 0.0;
+            reports.push_back(std::move(report));
+        }
+    }
+    return reports;
+}
+
+std::vector<ExportSummaryRow> summarise(const std::vector<TensorReport>& tensors) {
+    std::vector<ExportSummaryRow> rows;
+    std::vector<double> elements;
+    for (const TensorReport& tensor : tensors) {
+        auto row = std::find_if(rows.begin(), rows.end(), [&](const ExportSummaryRow& r) {
+            return r.role == tensor.role && r.storage == tensor.storage;
+        });
+        if (row == rows.end()) {
+            rows.push_back({tensor.role, 0, tensor.storage, 0, 0, 0.0});
+            elements.push_back(0.0);
+            row = std::prev(rows.end());
+        }
+        const auto size = static_cast<double>(tensor.rows) * static_cast<double>(tensor.columns);
+        double& weight = elements[static_cast<std::size_t>(row - rows.begin())];
+        row->relative_error = (row->relative_error * weight + tensor.relative_error * size) / (weight + size);
+        weight += size;
+        row->tensors += 1;
+        row->bytes_read += tensor.bytes_read;
+        row->bytes_written += tensor.bytes_written;
+    }
+    return rows;
+}
+
+void write_report(const std::filesystem::path& path, const ExportSummary& summary) {
+    Json json{{"deltavino", version()},   {"model_type", summary.model_type}, {"task", summary.task},
+              {"recipe", summary.recipe}, {"bytes_read", summary.bytes_read}, {"bytes_written", summary.bytes_written},
+              {"tensors", Json::array()}};
+    for (const TensorReport& tensor : summary.tensors) {
+        json["tensors"].push_back({{"model", tensor.model},
+                                   {"name", tensor.name},
+                                   {"role", tensor.role},
+                                   {"shape", {tensor.rows, tensor.columns}},
+                                   {"stored_as", tensor.storage},
+                                   {"reason", tensor.reason},
+                                   {"bytes_read", tensor.bytes_read},
+                                   {"bytes_written", tensor.bytes_written},
+                                   {"relative_error", tensor.relative_error}});
+    }
+    write_text_file(path, json.dump(1) + "\n");
+}
+
+}  // namespace deltavino::exporter

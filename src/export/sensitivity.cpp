@@ -1,0 +1,65 @@
+#include "export/sensitivity.hpp"
+
+#include "models/qwen3_5_text.hpp"
+#include "quant/quantize.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace deltavino::exporter {
+namespace {
+
+// Relative error of a weight in 4 bit, from rows spread over all of it.
+double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, quant::Search search) {
+    constexpr std::uint64_t kRows = 64;
+    quant::BlockStatistics total;
+    quant::QuantizedBuffers buffers;
+    for (const graph::RowSlice& slice : job.sources) {
+        const checkpoint::TensorInfo& info = slice.tensor->info;
+        const std::uint64_t row_bytes = slice.row_bytes(job.columns);
+        const std::uint64_t rows = std::min(slice.rows, std::max<std::uint64_t>(2, kRows / job.sources.size())) / 2 * 2;
+        if (rows == 0) {
+            continue;
+        }
+        std::vector<std::byte> source(static_cast<std::size_t>(rows * row_bytes));
+        for (std::uint64_t i = 0; i < rows; ++i) {
+            const std::uint64_t row = slice.first_row + i * slice.rows / rows;
+            slice.tensor->file->read(info.offset + row * row_bytes,
+                                     std::span(source).subspan(static_cast<std::size_t>(i * row_bytes),
+                                                               static_cast<std::size_t>(row_bytes)));
+        }
+        total.merge(quant::quantize_rows(scheme, search,
+                                         {source.data(), graph::source_type(info.dtype), rows, job.columns}, {},
+                                         buffers.resized(scheme, rows, job.columns)));
+    }
+    return total.relative_error();
+}
+
+}  // namespace
+
+void measure_sensitivities(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) {
+    std::map<std::string, graph::WeightRequest> candidates;
+    graph::Weights weights(checkpoint, plan.table, [&](const graph::WeightRequest& request) -> graph::Storage {
+        if (recipe.ratio_candidate(request)) {
+            candidates.emplace(request.name, request);
+        }
+        return {};
+    });
+    models::build_text_model(plan.config.text, weights, plan.tied_head);
+    std::map<std::string, double> errors;
+    std::map<std::string, std::uint64_t> sizes;
+    for (const graph::WeightJob& job : weights.jobs()) {
+        const auto candidate = candidates.find(job.canonical_name);
+        if (candidate != candidates.end()) {
+            const std::string group = Recipe::ratio_group(candidate->second);
+            const std::uint64_t size = job.rows * job.columns;
+            const double error = sampled_error(job, *recipe.ratio_candidate(candidate->second), recipe.search());
+            const double before = static_cast<double>(sizes[group]);
+            sizes[group] += size;
+            errors[group] += (error - errors[group]) * static_cast<double>(size) / (before + static_cast<double>(size));
+        }
+    }
+    recipe.set_sensitivities(errors, sizes);
+}
+
+}  // namespace deltavino::exporter
