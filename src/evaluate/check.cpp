@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/config.hpp"
 #include "evaluate/advice.hpp"
@@ -134,7 +135,7 @@ private:
             if (error.kind() == ErrorKind::Cancelled) {
                 throw;
             }
-            add({{"forms", "paged form", Finding::Bad, error.what()}});
+            add({{"forms", "paged form", Finding::Bad, one_line(error.what())}});
         }
     }
 
