@@ -1,6 +1,7 @@
 // The program's commands. Each prints its result to standard output and returns the exit code.
 #pragma once
 
+#include <deltavino/check.hpp>
 #include <deltavino/evaluate.hpp>
 #include <deltavino/export.hpp>
 #include <deltavino/generate.hpp>
@@ -24,6 +25,13 @@ struct GenerateCommand {
     bool json = false;
 };
 
+struct CheckCommand {
+    CheckOptions options;
+    std::filesystem::path report;  // HTML; empty: none
+    bool json = false;
+};
+
+int run_check(const CheckCommand& command);
 int run_export(const ExportOptions& options);
 int run_inspect(const std::filesystem::path& path, bool json);
 int run_generate(GenerateCommand command);

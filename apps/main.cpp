@@ -23,8 +23,9 @@ constexpr const char* kFooter = R"(Examples:
   deltavino generate ./qwen-ov --prompt "Why is the sky blue?"
   deltavino generate ./qwen-vl-ov --image cat.jpg --prompt "What is in the picture?" --no-think
   deltavino generate ./qwen-ov --chat
+  deltavino check ./qwen-ov --against ./Qwen3.5-0.8B --report check.html
 
-Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 70 a bug, 130 stopped.)";
+Exit codes: 0 done, 1 check found something wrong, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 70 a bug, 130 stopped.)";
 
 void add_compression(CLI::App& command, CompressionOptions& options) {
     const char* group = "Compression";
@@ -187,6 +188,27 @@ void add_eval(CLI::App& app, EvaluationOptions& options, bool& json) {
     command->add_flag("--json", json, "Print JSON");
 }
 
+void add_check(CLI::App& app, app::CheckCommand& command) {
+    CLI::App* check = app.add_subcommand(
+        "check",
+        "Say whether an exported directory is right, and whether weights, graph, precision or runtime are to blame");
+    check->add_option("model", command.options.model, "Exported directory, whoever wrote it")
+        ->required()
+        ->type_name("DIR");
+    check->add_option("--against", command.options.against, "The checkpoint that it was made from")->type_name("DIR");
+    check->add_option("--text", command.options.text, "UTF-8 text to read [a built-in one]")->type_name("FILE");
+    check->add_option("--prompt", command.options.prompt, "Text to read")->type_name("TEXT");
+    check->add_option("--tokens", command.options.tokens, "Tokens to read at most")
+        ->capture_default_str()
+        ->type_name("N");
+    check->add_option("--device", command.options.device, "OpenVINO device")->capture_default_str()->type_name("NAME");
+    check->add_option("--threads", command.options.threads, "Threads of the reference; 0 takes one per core")
+        ->capture_default_str()
+        ->type_name("N");
+    check->add_option("--report", command.report, "Write the report with plots to this HTML file")->type_name("FILE");
+    check->add_flag("--json", command.json, "Print JSON");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -212,6 +234,9 @@ int main(int argc, char** argv) {
     bool eval_json = false;
     add_eval(app, eval_options, eval_json);
 
+    app::CheckCommand check_command;
+    add_check(app, check_command);
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -221,6 +246,9 @@ int main(int argc, char** argv) {
     try {
         if (app.got_subcommand("generate")) {
             return app::run_generate(generate_command);
+        }
+        if (app.got_subcommand("check")) {
+            return app::run_check(check_command);
         }
         if (app.got_subcommand("eval")) {
             return app::run_eval(eval_options, eval_json);

@@ -29,9 +29,10 @@ ALLOWED = {
     "inspect": GRAPH | {"models", "export", "inspect"},
     "runtime": {"base", "json", "runtime"},
     "reference": CHECKPOINT | {"quant", "reference"},
-    "evaluate": CHECKPOINT | {"quant", "runtime", "reference", "evaluate"},
+    "evaluate": CHECKPOINT | {"quant", "tokenizer", "runtime", "reference", "evaluate"},
 }
-EXCEPTIONS = {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp")}
+EXCEPTIONS = {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp"),
+              ("evaluate", "export/directory/contract.hpp")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 

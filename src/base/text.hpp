@@ -20,6 +20,9 @@ std::string closest(std::string_view wanted, const std::vector<std::string>& can
 // Whether `text` matches a pattern in which * stands for any characters and ? for any one.
 bool glob_matches(std::string_view pattern, std::string_view text);
 
+// The text with every run of white space, line ends included, as one space: for messages of other libraries.
+std::string one_line(std::string_view text);
+
 // Columns padded to their widest cell; the first row is the heading. Numbers (cells that start with
 // a digit) are aligned to the right.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);

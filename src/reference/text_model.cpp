@@ -25,7 +25,8 @@ Matrix TextModel::embed(std::span<const std::int64_t> ids) const {
     return x;
 }
 
-Matrix TextModel::forward(Matrix x, const Positions& positions, const LayerSink& on_layer) const {
+Matrix TextModel::forward(Matrix x, const Positions& positions, const LayerSink& on_layer,
+                          const LayerSink& on_mixer) const {
     const Rotary rotary(config_.rope, positions);
     const auto norm = [&](ConstMatrixRef in, const std::string& name) {
         return zero_centred_norm(in, context_.weights.vector(name, config_.hidden_size), config_.rms_norm_eps);
@@ -36,6 +37,9 @@ Matrix TextModel::forward(Matrix x, const Positions& positions, const LayerSink&
         x += config_.layer_types[i] == LayerKind::LinearAttention
                  ? gated_delta_net(mixed, context_, layer + "linear_attn.", config_)
                  : gated_attention(mixed, context_, layer + "self_attn.", config_, rotary);
+        if (on_mixer) {
+            on_mixer(i, x);
+        }
         const Matrix normed = norm(x, layer + "post_attention_layernorm.weight");
         x += config_.moe ? mixture_of_experts(normed, context_, layer + "mlp.", config_)
                          : swiglu(normed, context_, layer + "mlp.", config_.intermediate_size);

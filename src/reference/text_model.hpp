@@ -26,10 +26,11 @@ public:
     // [T, C]. Throws ErrorKind::Input for an id that the embedding has no row for.
     Matrix embed(std::span<const std::int64_t> ids) const;
 
-    // The hidden states after the final norm, [T, C]. `on_layer`, when given, hears the output of each layer
-    // before it; it may throw to stop.
+    // The hidden states after the final norm, [T, C]. `on_layer`, when given, hears the output of each layer,
+    // `on_mixer` that of its first half, the mixer with its residual; they may throw to stop.
     using LayerSink = std::function<void(std::uint64_t layer, ConstMatrixRef x)>;
-    Matrix forward(Matrix x, const Positions& positions, const LayerSink& on_layer = {}) const;
+    Matrix forward(Matrix x, const Positions& positions, const LayerSink& on_layer = {},
+                   const LayerSink& on_mixer = {}) const;
 
     // [rows, vocab_size] for some rows of what forward() returned.
     Matrix logits(ConstMatrixRef hidden) const;

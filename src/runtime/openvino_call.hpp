@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 
 #include <openvino/core/except.hpp>
 
@@ -19,7 +20,7 @@ decltype(auto) openvino_call(ErrorKind kind, std::string_view action, Call&& cal
     } catch (const Error&) {
         throw;
     } catch (const ov::Exception& error) {
-        fail(kind, "cannot {}: {}", action, error.what());
+        fail(kind, "cannot {}: {}", action, one_line(error.what()));
     } catch (const std::bad_alloc&) {
         fail(ErrorKind::Input, "cannot {}: there is not enough memory", action);
     }

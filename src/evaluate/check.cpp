@@ -1,0 +1,217 @@
+// The order of a check: read, structure, tokenizer, weights, forwards, forms, verdict.
+//
+// Three forwards over the same tokens tell causes apart:
+//   (a) the reference on the checkpoint's weights
+//   (b) the reference on the exported weights
+//   (c) the runtime on the exported model, in float32 and as the device likes it
+// (a)-(b) is what compression costs, (b)-(c in float32) is the graph and the kernels, (c in float32)-(c) is the
+// device's precision.
+#include <deltavino/check.hpp>
+#include <deltavino/version.hpp>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/text.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "checkpoint/config.hpp"
+#include "evaluate/advice.hpp"
+#include "evaluate/comparison.hpp"
+#include "evaluate/directory_model.hpp"
+#include "evaluate/ir_weights.hpp"
+#include "evaluate/structure.hpp"
+#include "evaluate/weight_check.hpp"
+#include "reference/checkpoint_weights.hpp"
+#include "reference/text_model.hpp"
+#include "runtime/chat/tokenizer.hpp"
+#include "runtime/openvino_call.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace deltavino {
+namespace {
+
+using namespace evaluate;
+namespace fs = std::filesystem;
+
+// Up to this many tokens are read in one piece and compared at every position; of more, a sample.
+constexpr std::size_t kWhole = 512;
+constexpr std::size_t kPiece = 256;
+
+class Check {
+public:
+    Check(const CheckOptions& options, ProgressSink& progress) : options_(options), progress_(progress) {}
+
+    CheckReport run() {
+        describe();
+        add(check_files(options_.model));
+        DirectoryModel model(core_, options_.model);
+        const LayerCounts layers = count_layers(*model.language());
+        add(check_graph(model));
+        const Ids ids = read_text();
+        report_.tokens = ids.size();
+        const std::vector<std::size_t> wanted = compared_positions(ids.size(), kWhole);
+
+        step("runtime in float32");
+        model.compile(options_.device, "f32");
+        add(check_fusions(model.operations(), layers, options_.device));
+        const std::size_t piece = ids.size() <= kWhole ? ids.size() : kPiece;
+        const Matrix exact = model.logits(ids, wanted, piece);
+        check_forms(model, layers, ids, wanted, exact);
+        if (!options_.against.empty()) {
+            against_checkpoint(model, ids, wanted, exact);
+        }
+        step("runtime in its own precision");
+        model.compile(options_.device, "");
+        compare_precision(exact, model.logits(ids, wanted, piece), wanted);
+        conclude(report_);
+        advise(report_, options_);
+        return std::move(report_);
+    }
+
+private:
+    void add(std::vector<CheckItem> items) { std::move(items.begin(), items.end(), std::back_inserter(report_.items)); }
+
+    void step(const char* stage) {
+        constexpr std::uint64_t kSteps = 6;
+        progress_.update(stage, std::min(++steps_, kSteps), kSteps);
+        if (progress_.cancelled()) {
+            fail(ErrorKind::Cancelled, "stopped");
+        }
+    }
+
+    void describe() {
+        report_.openvino = openvino_version();
+        report_.command = fmt::format("deltavino check {}{}{} --tokens {} --device {}", options_.model.string(),
+                                      options_.against.empty() ? "" : " --against ", options_.against.string(),
+                                      options_.tokens, options_.device);
+        runtime::openvino_call(ErrorKind::Usage, fmt::format("use device '{}'", options_.device),
+                               [&] { report_.device = core_.get_property(options_.device, ov::device::full_name); });
+    }
+
+    Ids read_text() {
+        std::string text = options_.prompt;
+        if (text.empty()) {
+            text = options_.text.empty() ? std::string(kBuiltInText) : read_text_file(options_.text);
+        }
+        runtime::Tokenizer tokenizer(core_, options_.model);
+        Ids ids = tokenizer.encode(text);
+        ids.resize(std::min(ids.size(), options_.tokens));
+        if (ids.size() < 2) {
+            fail(ErrorKind::Usage, "cannot check with a text of {} tokens, expected at least 2", ids.size());
+        }
+        const fs::path source = options_.against.empty() ? options_.model : options_.against;
+        add(check_tokenizer(core_, options_.model, source / "tokenizer.json"));
+        return ids;
+    }
+
+    // The forms in which runtimes execute the model must give what the whole prompt gives.
+    void check_forms(DirectoryModel& model, const LayerCounts& layers, const Ids& ids,
+                     const std::vector<std::size_t>& wanted, const Matrix& exact) {
+        step("forms");
+        add({form_item("prompt in pieces", exact,
+                       model.logits(ids, wanted, std::max<std::size_t>(1, ids.size() / 3)))});
+        const Ids shorter(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
+                                                         ids.size(), std::max<std::size_t>(2, ids.size() / 4))));
+        const Ids longer(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(std::min(ids.size(), kPiece)));
+        Matrix alone(2, exact.cols());
+        const std::vector<Ids> rows{longer, shorter};
+        for (reference::Index i = 0; i < 2; ++i) {
+            const std::size_t last = rows[static_cast<std::size_t>(i)].size() - 1;
+            alone.row(i) = model.logits(rows[static_cast<std::size_t>(i)], std::span(&last, 1), kPiece).row(0);
+        }
+        add({form_item("batch padded on the left", alone, model.padded_logits(rows))});
+        try {
+            PagedModel paged(core_, model.language(), options_.device, "f32");
+            add(check_paged_fusions(paged.operations(), paged.compiled_operations(), layers));
+            std::optional<ov::Tensor> embeddings;
+            if (model.takes_embeddings()) {
+                embeddings = embed_tokens(core_, model.embeddings(), ids);
+            }
+            add({form_item("paged form", exact, paged.logits(ids, embeddings, wanted, kPiece))});
+            add({form_item("paged form in pieces", exact,
+                           paged.logits(ids, embeddings, wanted, std::max<std::size_t>(1, ids.size() / 3)))});
+        } catch (const Error& error) {
+            if (error.kind() == ErrorKind::Cancelled) {
+                throw;
+            }
+            add({{"forms", "paged form", Finding::Bad, one_line(error.what())}});
+        }
+    }
+
+    void against_checkpoint(DirectoryModel& model, const Ids& ids, const std::vector<std::size_t>& wanted,
+                            const Matrix& exact) {
+        step("weights");
+        const checkpoint::Checkpoint checkpoint(options_.against);
+        const checkpoint::ModelConfig config =
+            checkpoint::read_config(checkpoint.config_text(), (options_.against / "config.json").string());
+        const bool tied = checkpoint.find("lm_head.weight") == nullptr;
+        const reference::CheckpointWeights own(checkpoint, config.text);
+        const IrWeights exported(model.models(), own);
+        report_.weights = compare_weights(exported, own, report_.items);
+
+        step("reference on the checkpoint");
+        const reference::Positions positions = reference::sequential_positions(ids.size());
+        const auto forward = [&](const reference::TextModel& reference, const reference::TextModel::LayerSink& sink) {
+            return reference.forward(reference.embed(ids), positions, [&](std::uint64_t layer, const auto& x) {
+                if (progress_.cancelled()) {
+                    fail(ErrorKind::Cancelled, "stopped");
+                }
+                if (sink) {
+                    sink(layer, x);
+                }
+            });
+        };
+        const reference::TextModel truth(config.text, tied, own, options_.threads);
+        const Matrix of_checkpoint = truth.logits(rows_of(forward(truth, {}), wanted));
+
+        step("reference on the exported weights");
+        const reference::TextModel judged(config.text, tied, exported, options_.threads);
+        std::map<std::string, Matrix> halves;
+        if (ids.size() <= kWhole) {
+            halves = model.layer_outputs(ids, options_.device);
+        }
+        report_.layers.clear();
+        const auto compare_half = [&](std::uint64_t layer, const char* half, const auto& x) {
+            const auto found = halves.find(fmt::format("layer {}, {}", layer, half));
+            if (found != halves.end()) {
+                report_.layers.push_back({found->first, relative_distance(x, found->second)});
+            }
+        };
+        const Matrix hidden = judged.forward(
+            judged.embed(ids), positions,
+            [&](std::uint64_t layer, const auto& x) { compare_half(layer, "feed-forward", x); },
+            [&](std::uint64_t layer, const auto& x) { compare_half(layer, "mixer", x); });
+        const Matrix of_export = judged.logits(rows_of(hidden, wanted));
+        report_.divergences.push_back(compare("compression", "the checkpoint's weights against the exported ones",
+                                              of_checkpoint, of_export, wanted));
+        report_.divergences.push_back(compare("graph",
+                                              "the exported weights by the reference against the runtime in "
+                                              "float32",
+                                              of_export, exact, wanted));
+        report_.divergences.push_back(
+            compare("all in float32", "the checkpoint against the runtime in float32", of_checkpoint, exact, wanted));
+    }
+
+    void compare_precision(const Matrix& exact, const Matrix& own, const std::vector<std::size_t>& wanted) {
+        report_.precision = device_precision(core_, options_.device);
+        report_.divergences.push_back(
+            compare("precision", fmt::format("the runtime in float32 against its own choice, {}", report_.precision),
+                    exact, own, wanted));
+    }
+
+    CheckOptions options_;
+    ProgressSink& progress_;
+    ov::Core core_;
+    CheckReport report_;
+    std::uint64_t steps_ = 0;
+};
+
+}  // namespace
+
+CheckReport check(const CheckOptions& options, ProgressSink& progress) {
+    return runtime::openvino_call(ErrorKind::Input, fmt::format("check '{}'", options.model.string()),
+                                  [&] { return Check(options, progress).run(); });
+}
+
+}  // namespace deltavino

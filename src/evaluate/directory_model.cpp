@@ -1,0 +1,260 @@
+#include "evaluate/directory_model.hpp"
+
+#include "base/error.hpp"
+#include "graph/names.hpp"
+#include "runtime/language_model.hpp"
+#include "runtime/openvino_call.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <regex>
+
+namespace deltavino::evaluate {
+namespace {
+
+namespace fs = std::filesystem;
+namespace names = graph::names;
+using runtime::openvino_call;
+
+ov::Tensor tensor_of(const Ids& values, const ov::Shape& shape) {
+    ov::Tensor tensor(ov::element::i64, shape);
+    std::memcpy(tensor.data(), values.data(), values.size() * sizeof(std::int64_t));
+    return tensor;
+}
+
+Ids flatten(const std::vector<Ids>& rows) {
+    Ids flat;
+    for (const Ids& row : rows) {
+        flat.insert(flat.end(), row.begin(), row.end());
+    }
+    return flat;
+}
+
+// Positions of the newest `length` tokens of each row: padding does not count.
+Ids positions_of(const std::vector<Ids>& mask, std::size_t length) {
+    Ids positions;
+    for (const Ids& row : mask) {
+        std::int64_t position = 0;
+        for (std::size_t t = 0; t < row.size(); ++t) {
+            if (t + length >= row.size()) {
+                positions.push_back(position);
+            }
+            position += row[t];
+        }
+    }
+    return positions;
+}
+
+OperationCounts counts_of(const ov::CompiledModel& compiled) {
+    OperationCounts counts;
+    for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
+        const auto type = node->get_rt_info().find("layerType");
+        if (type != node->get_rt_info().end()) {
+            counts[type->second.as<std::string>()] += 1;
+        }
+    }
+    return counts;
+}
+
+// "layer 3, mixer" for a node whose name says so: deltavino's names, then those of torch's tracer.
+std::string place_of(const std::string& name) {
+    static const std::regex kOwn(R"(^.*layers\.(\d+)/(mixer_residual|residual)$)");
+    static const std::regex kTraced(R"(^.*layers\.(\d+)/aten::add/Add(_1)?$)");
+    std::smatch match;
+    if (std::regex_match(name, match, kOwn)) {
+        return fmt::format("layer {}, {}", match[1].str(), match[2] == "residual" ? "feed-forward" : "mixer");
+    }
+    if (std::regex_match(name, match, kTraced)) {
+        return fmt::format("layer {}, {}", match[1].str(), match[2].matched ? "feed-forward" : "mixer");
+    }
+    return {};
+}
+
+// Rows of the logits of one piece that are wanted, copied to their place.
+void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,
+                 Matrix& out) {
+    const std::size_t vocabulary = logits.get_shape().back();
+    if (out.size() == 0) {
+        out.resize(static_cast<reference::Index>(wanted.size()), static_cast<reference::Index>(vocabulary));
+    }
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (wanted[i] >= begin && wanted[i] < begin + count) {
+            std::memcpy(out.row(static_cast<reference::Index>(i)).data(),
+                        logits.data<float>() + (wanted[i] - begin) * vocabulary, vocabulary * sizeof(float));
+        }
+    }
+}
+
+}  // namespace
+
+ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std::string& precision) {
+    return runtime::compile_properties(core, {device, precision});
+}
+
+OperationCounts count_operations(const ov::Model& model) {
+    OperationCounts counts;
+    for (const auto& node : model.get_ordered_ops()) {
+        counts[node->get_type_name()] += 1;
+    }
+    return counts;
+}
+
+ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embeddings, const Ids& ids) {
+    ov::InferRequest request =
+        core.compile_model(embeddings, "CPU", exact_properties(core, "CPU", "f32")).create_infer_request();
+    request.set_input_tensor(tensor_of(ids, {1, ids.size()}));
+    request.infer();
+    return request.get_output_tensor();
+}
+
+DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory) : core_(core) {
+    std::error_code error;
+    const bool text = fs::exists(directory / (std::string(names::kTextModel) + ".xml"), error);
+    language_ = runtime::read_model(core, directory, text ? names::kTextModel : names::kLanguageModel);
+    if (!text) {
+        embeddings_ = runtime::read_model(core, directory, names::kTextEmbeddings);
+    }
+}
+
+std::vector<std::shared_ptr<ov::Model>> DirectoryModel::models() const {
+    std::vector<std::shared_ptr<ov::Model>> all{language_};
+    if (embeddings_ != nullptr) {
+        all.push_back(embeddings_);
+    }
+    return all;
+}
+
+void DirectoryModel::compile(const std::string& device, const std::string& precision) {
+    openvino_call(ErrorKind::Input, fmt::format("compile the language model for '{}'", device), [&] {
+        compiled_ = core_.compile_model(language_, device, exact_properties(core_, device, precision));
+        request_ = compiled_.create_infer_request();
+        if (embeddings_ != nullptr) {
+            embedder_ = core_.compile_model(embeddings_, device, exact_properties(core_, device, precision))
+                            .create_infer_request();
+        }
+    });
+}
+
+OperationCounts DirectoryModel::operations() const {
+    return counts_of(compiled_);
+}
+
+ov::Tensor DirectoryModel::embed(const Ids& flat, std::size_t rows) {
+    embedder_.set_input_tensor(tensor_of(flat, {rows, flat.size() / rows}));
+    embedder_.infer();
+    return embedder_.get_output_tensor();
+}
+
+void DirectoryModel::set_inputs(ov::InferRequest& request, const std::vector<Ids>& rows, const std::vector<Ids>& mask,
+                                std::size_t past) {
+    const std::size_t count = rows.size();
+    const std::size_t length = rows.front().size();
+    const Ids flat = flatten(rows);
+    if (embeddings_ != nullptr) {
+        request.set_tensor(names::kInputsEmbeds, embed(flat, count));
+    } else {
+        request.set_tensor(names::kInputIds, tensor_of(flat, {count, length}));
+    }
+    request.set_tensor(names::kAttentionMask, tensor_of(flatten(mask), {count, past + length}));
+    ov::Tensor beam(ov::element::i32, {count});
+    for (std::size_t i = 0; i < count; ++i) {
+        beam.data<std::int32_t>()[i] = static_cast<std::int32_t>(i);
+    }
+    request.set_tensor(names::kBeamIdx, beam);
+    for (const auto& input : language_->inputs()) {
+        if (!input.get_names().contains(names::kPositionIds)) {
+            continue;
+        }
+        const Ids positions = positions_of(mask, length);
+        const ov::PartialShape& shape = input.get_partial_shape();
+        if (shape.size() == 2) {
+            request.set_tensor(names::kPositionIds, tensor_of(positions, {count, length}));
+            continue;
+        }
+        const std::size_t axes = shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length()) : 3;
+        Ids all;
+        for (std::size_t axis = 0; axis < axes; ++axis) {
+            all.insert(all.end(), positions.begin(), positions.end());
+        }
+        request.set_tensor(names::kPositionIds, tensor_of(all, {axes, count, length}));
+    }
+}
+
+Matrix DirectoryModel::logits(const Ids& ids, std::span<const std::size_t> wanted, std::size_t piece) {
+    Matrix kept;
+    openvino_call(ErrorKind::Input, "run the language model", [&] {
+        request_.reset_state();
+        for (std::size_t begin = 0; begin < ids.size(); begin += piece) {
+            const std::size_t count = std::min(piece, ids.size() - begin);
+            const auto first = ids.begin() + static_cast<std::ptrdiff_t>(begin);
+            set_inputs(request_, {Ids(first, first + static_cast<std::ptrdiff_t>(count))}, {Ids(begin + count, 1)},
+                       begin);
+            request_.infer();
+            keep_wanted(request_.get_tensor(names::kLogits), begin, count, wanted, kept);
+        }
+    });
+    return kept;
+}
+
+Matrix DirectoryModel::padded_logits(const std::vector<Ids>& rows) {
+    std::size_t width = 0;
+    for (const Ids& row : rows) {
+        width = std::max(width, row.size());
+    }
+    std::vector<Ids> padded;
+    std::vector<Ids> mask;
+    for (const Ids& row : rows) {
+        padded.emplace_back(width - row.size(), row.front());
+        padded.back().insert(padded.back().end(), row.begin(), row.end());
+        mask.emplace_back(width - row.size(), 0);
+        mask.back().resize(width, 1);
+    }
+    Matrix last;
+    openvino_call(ErrorKind::Input, "run the language model on a padded batch", [&] {
+        request_.reset_state();
+        set_inputs(request_, padded, mask, 0);
+        request_.infer();
+        const ov::Tensor logits = request_.get_tensor(names::kLogits);
+        const std::size_t vocabulary = logits.get_shape().back();
+        last.resize(static_cast<reference::Index>(rows.size()), static_cast<reference::Index>(vocabulary));
+        const std::size_t given = logits.get_shape()[1];  // a model may compute the last token only
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            std::memcpy(last.row(static_cast<reference::Index>(i)).data(),
+                        logits.data<float>() + ((i + 1) * given - 1) * vocabulary, vocabulary * sizeof(float));
+        }
+    });
+    return last;
+}
+
+std::map<std::string, Matrix> DirectoryModel::layer_outputs(const Ids& ids, const std::string& device) {
+    std::map<std::string, Matrix> outputs;
+    const std::shared_ptr<ov::Model> copy = language_->clone();
+    std::vector<std::string> places;
+    for (const auto& node : copy->get_ordered_ops()) {
+        const std::string place = place_of(node->get_friendly_name());
+        if (!place.empty() && node->get_output_partial_shape(0).size() == 3) {
+            places.push_back(place);
+            copy->add_output(node->output(0));
+        }
+    }
+    if (places.empty()) {
+        return outputs;
+    }
+    openvino_call(ErrorKind::Input, "run the language model layer by layer", [&] {
+        ov::InferRequest request =
+            core_.compile_model(copy, device, exact_properties(core_, device, "f32")).create_infer_request();
+        set_inputs(request, {ids}, {Ids(ids.size(), 1)}, 0);
+        request.infer();
+        const std::size_t first = copy->outputs().size() - places.size();
+        for (std::size_t i = 0; i < places.size(); ++i) {
+            const ov::Tensor tensor = request.get_output_tensor(first + i);
+            const ov::Shape shape = tensor.get_shape();
+            const Eigen::Map<const Matrix> values(tensor.data<float>(), static_cast<reference::Index>(shape[1]),
+                                                  static_cast<reference::Index>(shape[2]));
+            outputs.emplace(places[i], values);
+        }
+    });
+    return outputs;
+}
+
+}  // namespace deltavino::evaluate

@@ -1,0 +1,101 @@
+// The language model of an exported directory, run in each of the forms in which runtimes run it, with the logits
+// of every token: unlike generation, comparing needs them all.
+//
+// Takes text models (with or without position_ids) and the language model of a vision-language directory, whoever
+// wrote it.
+#pragma once
+
+#include "reference/matrix.hpp"
+
+#include <openvino/openvino.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace deltavino::evaluate {
+
+using Ids = std::vector<std::int64_t>;
+using reference::Matrix;
+
+// How often each kind of operation stands in the graph that a device runs.
+using OperationCounts = std::map<std::string, std::size_t>;
+
+class DirectoryModel {
+public:
+    // Reads the files; nothing is compiled yet. Throws ErrorKind::Input when there is no language model.
+    DirectoryModel(ov::Core& core, const std::filesystem::path& directory);
+
+    const std::shared_ptr<ov::Model>& language() const { return language_; }
+    const std::shared_ptr<ov::Model>& embeddings() const { return embeddings_; }  // null for a text model
+    bool takes_embeddings() const { return embeddings_ != nullptr; }
+    // The models that hold weights of the language part.
+    std::vector<std::shared_ptr<ov::Model>> models() const;
+
+    // Compiles the stateful form. `precision`: f32, f16, bf16, or empty for the device's own.
+    void compile(const std::string& device, const std::string& precision);
+    OperationCounts operations() const;  // of the compiled form
+
+    // Logits [rows, vocabulary] at the positions of `wanted`, ascending, of a prompt that is read in pieces of at
+    // most `piece` tokens from empty states.
+    Matrix logits(const Ids& ids, std::span<const std::size_t> wanted, std::size_t piece);
+
+    // Logits of the last token of each row, of rows that are padded on the left to the longest.
+    Matrix padded_logits(const std::vector<Ids>& rows);
+
+    // Outputs of each half of each layer on the device in float32: "layer 3, mixer" and "layer 3, feed-forward" ->
+    // [tokens, hidden]. Empty where the nodes are not known by name.
+    std::map<std::string, Matrix> layer_outputs(const Ids& ids, const std::string& device);
+
+private:
+    ov::Tensor embed(const Ids& flat, std::size_t rows);
+    void set_inputs(ov::InferRequest& request, const std::vector<Ids>& rows, const std::vector<Ids>& mask,
+                    std::size_t past);
+
+    ov::Core& core_;
+    std::shared_ptr<ov::Model> language_;
+    std::shared_ptr<ov::Model> embeddings_;
+    ov::CompiledModel compiled_;
+    ov::InferRequest request_;
+    ov::InferRequest embedder_;
+};
+
+// The paged form of a language model: what openvino_genai's continuous batching runs.
+class PagedModel {
+public:
+    // Transforms a copy. Throws ErrorKind::Input when OpenVINO cannot transform the model.
+    PagedModel(ov::Core& core, const std::shared_ptr<ov::Model>& language, const std::string& device,
+               const std::string& precision);
+
+    const OperationCounts& operations() const { return operations_; }  // before the device compiles it
+    OperationCounts compiled_operations() const;
+
+    // As DirectoryModel::logits(). `embeddings` [tokens, hidden] instead of ids for a vision-language model.
+    Matrix logits(const Ids& ids, const std::optional<ov::Tensor>& embeddings, std::span<const std::size_t> wanted,
+                  std::size_t piece);
+
+private:
+    void make_tables(std::size_t tokens);
+    void set(const std::string& name, const std::vector<std::int32_t>& values);
+
+    OperationCounts operations_;
+    ov::CompiledModel compiled_;
+    ov::InferRequest request_;
+    std::size_t block_size_ = 32;
+    std::size_t blocks_ = 0;
+};
+
+// The properties that keep a device from rounding anything in float32; none for an empty precision.
+ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std::string& precision);
+
+OperationCounts count_operations(const ov::Model& model);
+
+// ids -> embeddings [1, tokens, hidden] by the model of a vision-language directory.
+ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embeddings, const Ids& ids);
+
+}  // namespace deltavino::evaluate

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <deltavino/check.hpp>
+
+namespace deltavino::evaluate {
+
+inline const char* finding_name(Finding finding) {
+    return finding == Finding::Good ? "good" : finding == Finding::Note ? "note" : "BAD";
+}
+
+}  // namespace deltavino::evaluate
