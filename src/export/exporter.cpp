@@ -8,6 +8,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
+#include "export/directory/origin.hpp"
 #include "export/directory/processor_files.hpp"
 #include "export/directory/side_files.hpp"
 #include "export/recipe.hpp"
@@ -45,20 +46,18 @@ struct Artifact {
     graph::IrLayout layout;
 };
 
-// What every model says about its origin.
-graph::RuntimeInfo common_runtime_info(const Recipe& recipe) {
-    return {
-        {"deltavino/version", version()},
-        {"deltavino/weight_format", recipe.format_name()},
-    };
+bool holds_compressed(const Weights& weights) {
+    return std::any_of(weights.jobs().begin(), weights.jobs().end(),
+                       [](const graph::WeightJob& job) { return job.storage.scheme.has_value(); });
 }
 
-graph::RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_outputs, const Recipe& recipe) {
+// What a plugin and GenAI's drafting need to know of a decoder.
+void add_decoder_runtime_info(graph::RuntimeInfo& info, const std::vector<std::string>& layer_outputs,
+                              const Recipe& recipe) {
     nlohmann::ordered_json layers = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < layer_outputs.size(); ++i) {
         layers[std::to_string(i)] = {{"producer", layer_outputs[i]}, {"output_index", 0}};
     }
-    graph::RuntimeInfo info = common_runtime_info(recipe);
     // Without the factor, float16 plugins can overflow.
     info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
     if (!recipe.compresses()) {
@@ -66,14 +65,13 @@ graph::RuntimeInfo language_runtime_info(const std::vector<std::string>& layer_o
         info.emplace_back("runtime_options/KV_CACHE_PRECISION", "f16");
     }
     info.emplace_back("hidden_states_decoder_layers", nlohmann::ordered_json{{"layers", layers}}.dump());
-    return info;
 }
 
 // Builds the models of a task, each with weights of its own: a tensor that two models need is in both files.
 class ArtifactMaker {
 public:
-    ArtifactMaker(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe)
-        : checkpoint_(checkpoint), plan_(plan), recipe_(recipe) {}
+    ArtifactMaker(const Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe, const Origin& origin)
+        : checkpoint_(checkpoint), plan_(plan), recipe_(recipe), origin_(origin) {}
 
     std::vector<Artifact> make() {
         if (plan_.task == models::Task::TextGeneration) {
@@ -100,8 +98,8 @@ private:
     Artifact& add(ModelPart part, const char* name, Build&& build) {
         auto weights = std::make_unique<Weights>(checkpoint_, plan_.table, recipe_.policy(part));
         std::shared_ptr<ov::Model> model = build(*weights);
-        return artifacts_.emplace_back(
-            Artifact{name, std::move(model), common_runtime_info(recipe_), std::move(weights), {}});
+        graph::RuntimeInfo info = origin_.runtime_info(part, holds_compressed(*weights));
+        return artifacts_.emplace_back(Artifact{name, std::move(model), std::move(info), std::move(weights), {}});
     }
 
     template <typename Build>
@@ -112,14 +110,25 @@ private:
             layer_outputs = std::move(decoder.layer_outputs);
             return std::move(decoder.model);
         });
-        artifact.runtime_info = language_runtime_info(layer_outputs, recipe_);
+        add_decoder_runtime_info(artifact.runtime_info, layer_outputs, recipe_);
     }
 
     const Checkpoint& checkpoint_;
     const models::Plan& plan_;
     Recipe& recipe_;
+    const Origin& origin_;
     std::vector<Artifact> artifacts_;
 };
+
+std::vector<std::string> compressed_models(const std::vector<Artifact>& artifacts) {
+    std::vector<std::string> names;
+    for (const Artifact& artifact : artifacts) {
+        if (holds_compressed(*artifact.weights)) {
+            names.push_back(artifact.name);
+        }
+    }
+    return names;
+}
 
 // Relative error of a weight in 4 bit, from rows spread over all of it.
 double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, quant::Search search) {
@@ -284,8 +293,19 @@ std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>
     return list.by_job(statistics);
 }
 
-// One entry per weight, in the order in which stream_artifacts streamed them.
-std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
+// Small tensors whose values are constants of the graph, widened to float32.
+void report_folded(const Artifact& artifact, const Checkpoint& checkpoint, std::vector<TensorReport>& reports) {
+    for (const std::string& name : artifact.weights->folded()) {
+        const graph::TensorRow& row = artifact.weights->table().require(name);
+        const checkpoint::TensorInfo& info = checkpoint.require(name).info;
+        const std::uint64_t values = checked_product(row.shape);
+        reports.push_back({artifact.name, info.name, std::string(graph::role_name(row.role)), "f32",
+                           "small, always float32", 1, values, info.bytes, values * sizeof(float), 0.0});
+    }
+}
+
+// One entry per weight, in the order in which stream_artifacts streamed them, then the folded ones.
+std::vector<TensorReport> report_tensors(const Checkpoint& checkpoint, const std::vector<Artifact>& artifacts,
                                          const std::vector<quant::BlockStatistics>& statistics) {
     std::vector<TensorReport> reports;
     for (const Artifact& artifact : artifacts) {
@@ -306,6 +326,9 @@ std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
             report.relative_error = job.storage.scheme ? statistics[reports.size()].relative_error() : 0.0;
             reports.push_back(std::move(report));
         }
+    }
+    for (const Artifact& artifact : artifacts) {
+        report_folded(artifact, checkpoint, reports);
     }
     return reports;
 }
@@ -394,7 +417,9 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     if (recipe.needs_sensitivities()) {
         measure_sensitivities(checkpoint, plan, recipe);
     }
-    std::vector<Artifact> artifacts = ArtifactMaker(checkpoint, plan, recipe).make();
+    const std::string model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
+    const Origin origin(source_of(options.model), model_type, models::task_name(plan.task), recipe);
+    std::vector<Artifact> artifacts = ArtifactMaker(checkpoint, plan, recipe, origin).make();
     recipe.check_all_used();
     for (const std::string& fallback : recipe.fallbacks()) {
         progress.note(fallback);
@@ -408,6 +433,7 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     write_text_file(directory.path() / "config.json",
                     vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
                            : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
+    write_text_file(directory.path() / kOriginFile, origin.config_json(compressed_models(artifacts)));
     ExportSummary summary;
     const auto beside = [&] {
         summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory.path()) : 0;
@@ -415,10 +441,10 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     const std::vector<quant::BlockStatistics> statistics = stream_artifacts(
         artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
 
-    summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
+    summary.model_type = model_type;
     summary.task = models::task_name(plan.task);
     summary.recipe = recipe.description();
-    summary.tensors = report_tensors(artifacts, statistics);
+    summary.tensors = report_tensors(checkpoint, artifacts, statistics);
     summary.rows = summarise(summary.tensors);
     for (const Artifact& artifact : artifacts) {
         summary.bytes_written += artifact.layout.bytes();

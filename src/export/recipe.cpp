@@ -356,6 +356,22 @@ bool Recipe::compresses() const {
     return state_->format->family == Family::Int8 || state_->format->family == Family::FourBit;
 }
 
+bool Recipe::is_four_bit() const {
+    return state_->format->family == Family::FourBit;
+}
+
+const CompressionOptions& Recipe::options() const {
+    return state_->options;
+}
+
+std::int64_t Recipe::group_size() const {
+    return state_->group_size() == 0 ? -1 : static_cast<std::int64_t>(state_->group_size());
+}
+
+std::string Recipe::group_size_fallback() const {
+    return state_->options.group_size_fallback.empty() ? "adjust" : state_->options.group_size_fallback;
+}
+
 quant::Search Recipe::search() const {
     return state_->options.scale_search == "nncf" ? quant::Search::Nncf : quant::Search::LeastError;
 }
@@ -365,11 +381,13 @@ std::string Recipe::format_name() const {
 }
 
 std::vector<std::string> Recipe::description() const {
+    const State& state = *state_;
     if (!compresses()) {
-        return {};
+        return {state.format->family == Family::AsStored ? "every weight: the checkpoint's own type"
+                                                         : fmt::format("every weight: {}", state.format->name),
+                "norms, A_log, dt_bias: float32"};
     }
     std::vector<std::string> lines;
-    const State& state = *state_;
     if (state.format->family == Family::FourBit) {
         const bool other_experts = state.mixture_of_experts && state.format->format.has_value();
         lines.push_back(fmt::format("projections{}: {}{}",

@@ -69,7 +69,7 @@ std::vector<std::string> strings(const std::shared_ptr<ov::Node>& node, std::siz
     return result;
 }
 
-std::string info_of(const RuntimeInfo& info, const std::string& key) {
+std::string info_of(const graph::RuntimeInfo& info, const std::string& key) {
     for (const auto& [name, value] : info) {
         if (name == key) {
             return value;
