@@ -8,7 +8,13 @@ import numpy as np
 import openvino as ov
 import pytest
 from conftest import GOLDEN, KJV, run_deltavino
-from exported import Constants, relative_error, stored_bytes, stored_tensors, stored_values
+from exported import (
+    Constants,
+    relative_error,
+    stored_bytes,
+    stored_tensors,
+    stored_values,
+)
 from test_cli import edit_config, edit_tensors, load_bytes, refuse, write_bytes
 
 USAGE, INPUT, UNSUPPORTED = 2, 3, 4
@@ -50,7 +56,9 @@ def content(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
-@pytest.mark.parametrize("case", ["kjv-vl", "kjv-text", "dense-v1", "dense-v3", "moe-e16k4", "moe-split", "moe-vl", "next-r2"])
+@pytest.mark.parametrize(
+    "case", ["kjv-vl", "kjv-text", "dense-v1", "dense-v3", "moe-e16k4", "moe-split", "moe-vl", "next-r2"]
+)
 def test_exports_are_equal_byte_for_byte(tmp_path, case, options):
     checkpoint = KJV if case.startswith("kjv") else GOLDEN / case
     options = options if case == "kjv-vl" else (*options, "--task", "text-generation-with-past")
@@ -99,8 +107,13 @@ def test_lora_folder_is_refused(deltavino, tmp_path):
     """As peft writes one: no config.json, no weights of the model."""
     folder = tmp_path / "lora"
     folder.mkdir()
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3.5-0.8B", "r": 16}))
-    write_bytes(folder / "adapter_model.safetensors", {"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight": ("F32", [1, 1], b"\0" * 4)})
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3.5-0.8B", "r": 16})
+    )
+    write_bytes(
+        folder / "adapter_model.safetensors",
+        {"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight": ("F32", [1, 1], b"\0" * 4)},
+    )
     refuse(deltavino, folder, UNSUPPORTED, "LoRA adapter", "merge")
 
 
@@ -120,10 +133,16 @@ INDEX = "model.safetensors.index.json"
         (lambda index: {"metadata": {}}, "weight_map"),
         (lambda index: {"weight_map": []}, "weight_map"),
         (lambda index: {"weight_map": {**index["weight_map"], "x.weight": 3}}, "'x.weight' is mapped to 3"),
-        (lambda index: {"weight_map": {**index["weight_map"], "x.weight": "../model.safetensors"}}, "expected a file name"),
+        (
+            lambda index: {"weight_map": {**index["weight_map"], "x.weight": "../model.safetensors"}},
+            "expected a file name",
+        ),
         (lambda index: {"weight_map": {**index["weight_map"], "x.weight": "/etc/passwd"}}, "expected a file name"),
         (lambda index: {"weight_map": {**index["weight_map"], "x.weight": ""}}, "expected a file name"),
-        (lambda index: {"weight_map": {**index["weight_map"], "x.weight": "model-00009-of-00003.safetensors"}}, "it should hold 1 tensors"),
+        (
+            lambda index: {"weight_map": {**index["weight_map"], "x.weight": "model-00009-of-00003.safetensors"}},
+            "it should hold 1 tensors",
+        ),
     ],
     ids=["list", "no map", "map is a list", "number", "path", "absolute path", "empty", "absent file"],
 )
@@ -227,7 +246,10 @@ def sensitivities(tmp_path_factory) -> dict:
     stored = stored_tensors(KJV)
     names = [name for name in stored if name in constants.nodes and constants.type(name) == "u4"]
     assert len(names) == 50
-    return {"errors": sampled_errors(constants, stored, names), "sizes": {name: int(np.prod(stored[name][1])) for name in names}}
+    return {
+        "errors": sampled_errors(constants, stored, names),
+        "sizes": {name: int(np.prod(stored[name][1])) for name in names},
+    }
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 0.8, 0.95, 1.0])
@@ -262,7 +284,9 @@ PROJECTION = "model.language_model.layers.0.mlp.down_proj.weight"  # [128, 384]
 
 @pytest.mark.parametrize(("backup", "kind"), [("none", "bf16"), ("int8_sym", "i8"), ("int8_asym", "u8")])
 def test_backup_precision(tmp_path, sensitivities, backup, kind):
-    constants = export_text(KJV, tmp_path / "out", "--weight-format", "int4", "--ratio", "0.5", "--backup-precision", backup)
+    constants = export_text(
+        KJV, tmp_path / "out", "--weight-format", "int4", "--ratio", "0.5", "--backup-precision", backup
+    )
     kinds = [constants.type(name) for name in sensitivities["errors"]]
     assert set(kinds) == {"u4", kind}
     assert constants.type(EMBEDDING) == kind
@@ -322,12 +346,21 @@ def test_all_layers(tmp_path, case, options, embedding, head):
 
 
 def test_the_first_keep_that_matches_wins(tmp_path):
-    rules = ["*layers.0.mlp.down_proj*=stored", "*layers.0.mlp.*=int8_sym", "*.mlp.up_proj*=fp16", "*layers.1.mlp.*=int8_asym", "*layers.2.mlp.gate_proj*=int4_sym"]
+    rules = [
+        "*layers.0.mlp.down_proj*=stored",
+        "*layers.0.mlp.*=int8_sym",
+        "*.mlp.up_proj*=fp16",
+        "*layers.1.mlp.*=int8_asym",
+        "*layers.2.mlp.gate_proj*=int4_sym",
+    ]
     options = [word for rule in rules for word in ("--keep", rule)]
     constants = export_text(KJV, tmp_path / "out", "--weight-format", "int4", *options)
 
     def types(layer: int) -> list[str]:
-        return [constants.type(f"model.language_model.layers.{layer}.mlp.{name}_proj.weight") for name in ["down", "up", "gate"]]
+        return [
+            constants.type(f"model.language_model.layers.{layer}.mlp.{name}_proj.weight")
+            for name in ["down", "up", "gate"]
+        ]
 
     assert types(0) == ["bf16", "i8", "i8"]
     assert types(1) == ["u8", "f16", "u8"]
@@ -356,7 +389,14 @@ def test_group_size_fallback(tmp_path, rule, up, down):
 
 def test_group_size_fallback_error(deltavino, tmp_path):
     shutil.copytree(GOLDEN / "dense-v3", tmp_path / "checkpoint")
-    text = refuse(deltavino, tmp_path / "checkpoint", USAGE, UP, "--group-size-fallback", options=(*TEXT, "--weight-format", "int4", "--group-size-fallback", "error"))
+    text = refuse(
+        deltavino,
+        tmp_path / "checkpoint",
+        USAGE,
+        UP,
+        "--group-size-fallback",
+        options=(*TEXT, "--weight-format", "int4", "--group-size-fallback", "error"),
+    )
     assert "128" in text
 
 
@@ -385,7 +425,11 @@ def test_assume_tied_head(deltavino, tmp_path):
 
 
 def first_logits(directory: Path) -> np.ndarray:
-    request = ov.Core().compile_model(str(directory / "openvino_model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request = (
+        ov.Core()
+        .compile_model(str(directory / "openvino_model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        .create_infer_request()
+    )
     ids = np.array([[3, 1, 4, 1, 5]], np.int64)
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "beam_idx": np.zeros(1, np.int32)}
     return request.infer(inputs)["logits"].copy()

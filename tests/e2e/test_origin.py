@@ -6,8 +6,8 @@ The numbers of `inspect --json` are counted again here, from headers, config.jso
 import json
 import re
 import shutil
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import openvino as ov
@@ -17,9 +17,17 @@ from exported import stored_bytes, stored_tensors
 
 INPUT = 3
 TEXT = ("--task", "text-generation-with-past", "--disable-convert-tokenizer")
-VERSION = re.search(r"VERSION ([0-9.]+)", (KJV.parent.parent / "CMakeLists.txt").read_text().split("project(")[1]).group(1)
+VERSION = re.search(
+    r"VERSION ([0-9.]+)", (KJV.parent.parent / "CMakeLists.txt").read_text().split("project(")[1]
+).group(1)
 OPENVINO = ov.__version__
-MODELS = ["openvino_language_model", "openvino_text_embeddings_model", "openvino_vision_embeddings_model", "openvino_vision_embeddings_merger_model", "openvino_vision_embeddings_pos_model"]
+MODELS = [
+    "openvino_language_model",
+    "openvino_text_embeddings_model",
+    "openvino_vision_embeddings_model",
+    "openvino_vision_embeddings_merger_model",
+    "openvino_vision_embeddings_pos_model",
+]
 
 
 def export(checkpoint: Path, out: Path, *options: object) -> Path:
@@ -57,9 +65,14 @@ def origin(source: str, weight_format: str) -> dict[str, str]:
     }
 
 
-def compression(mode: str, group_size: str, ratio: str = "1", search: str = "least-error", all_layers: str = "False") -> dict[str, str]:
+def compression(
+    mode: str, group_size: str, ratio: str = "1", search: str = "least-error", all_layers: str = "False"
+) -> dict[str, str]:
     keys = {"mode": mode, "group_size": group_size, "ratio": ratio, "all_layers": all_layers}
-    return {"deltavino/scale_search": search, **{f"nncf/weight_compression/{key}": value for key, value in keys.items()}}
+    return {
+        "deltavino/scale_search": search,
+        **{f"nncf/weight_compression/{key}": value for key, value in keys.items()},
+    }
 
 
 SCALE = {"runtime_options/ACTIVATIONS_SCALE_FACTOR": "8.0"}
@@ -74,8 +87,16 @@ FLOAT_CACHE = {"runtime_options/KV_CACHE_PRECISION": "f16"}
         (("--weight-format", "int8"), "int8", compression("int8_asym", "-1")),
         (("--weight-format", "int8", "--sym"), "int8", compression("int8_sym", "-1")),
         (("--weight-format", "int4"), "int4", compression("int4_asym", "128")),
-        (("--weight-format", "int4", "--sym", "--group-size", "-1", "--all-layers"), "int4", compression("int4_sym", "-1", all_layers="True")),
-        (("--weight-format", "int4", "--group-size", "32", "--ratio", "0.75", "--scale-search", "nncf"), "int4", compression("int4_asym", "32", "0.75", "nncf")),
+        (
+            ("--weight-format", "int4", "--sym", "--group-size", "-1", "--all-layers"),
+            "int4",
+            compression("int4_sym", "-1", all_layers="True"),
+        ),
+        (
+            ("--weight-format", "int4", "--group-size", "32", "--ratio", "0.75", "--scale-search", "nncf"),
+            "int4",
+            compression("int4_asym", "32", "0.75", "nncf"),
+        ),
         (("--weight-format", "nf4", "--group-size", "64"), "nf4", compression("nf4", "64")),
         (("--weight-format", "mxfp4"), "mxfp4", compression("mxfp4", "32")),
     ],
@@ -86,7 +107,9 @@ def test_rt_info_of_the_text_model(tmp_path, options, name, expected):
     assert info == {**origin("kjv-tiny", name), **SCALE, **expected}
     prefix = "model.language_model"
     producers = [f"{prefix}.layers.{i}/residual" for i in range(8)] + [f"{prefix}.norm"]
-    assert layers == {"layers": {str(i): {"producer": producer, "output_index": 0} for i, producer in enumerate(producers)}}
+    assert layers == {
+        "layers": {str(i): {"producer": producer, "output_index": 0} for i, producer in enumerate(producers)}
+    }
 
 
 def test_rt_info_of_the_vision_language_models(tmp_path):
@@ -105,7 +128,11 @@ def test_rt_info_of_the_vision_language_models(tmp_path):
 
 def test_a_plugin_can_read_the_group_size(tmp_path):
     """As the NPU plugin asks for it, which decides from -1."""
-    model = ov.Core().read_model(str(export(KJV, tmp_path / "out", *TEXT, "--weight-format", "int4", "--group-size", "-1") / "openvino_model.xml"))
+    model = ov.Core().read_model(
+        str(
+            export(KJV, tmp_path / "out", *TEXT, "--weight-format", "int4", "--group-size", "-1") / "openvino_model.xml"
+        )
+    )
     assert int(model.get_rt_info(["nncf", "weight_compression", "group_size"]).astype(str)) == -1
 
 
@@ -122,7 +149,10 @@ def test_hidden_states_are_where_rt_info_says(tmp_path, case):
     producers = [layers[str(i)]["producer"] for i in range(config["num_hidden_layers"] + 1)]
     assert len(layers) == len(producers) == len(set(producers))
     for producer in producers:
-        assert nodes[producer].get_output_partial_shape(layers["0"]["output_index"])[2].get_length() == config["hidden_size"]
+        assert (
+            nodes[producer].get_output_partial_shape(layers["0"]["output_index"])[2].get_length()
+            == config["hidden_size"]
+        )
     assert sorted(producers, key=order.index) == producers
     head = model.output("logits").get_node().input_value(0).get_node()
     assert head.input_value(0).get_node().get_friendly_name() == producers[-1]
@@ -141,7 +171,14 @@ WHOLE_INT4 = {
     "group_size_fallback": "adjust",
     "quant_method": "default",
 }
-WHOLE_INT8 = {**WHOLE_INT4, "bits": 8, "dtype": "int8", "group_size": -1, "all_layers": None, "group_size_fallback": None}
+WHOLE_INT8 = {
+    **WHOLE_INT4,
+    "bits": 8,
+    "dtype": "int8",
+    "group_size": -1,
+    "all_layers": None,
+    "group_size_fallback": None,
+}
 
 
 def own(**values: object) -> dict:
@@ -161,14 +198,54 @@ def own(**values: object) -> dict:
 @pytest.mark.parametrize(
     ("options", "dtype", "quantization", "facts"),
     [
-        ((), "auto", None, own(weight_format="as stored", scale_search=None, recipe=["every weight: the checkpoint's own type", "norms, A_log, dt_bias: float32"])),
-        (("--weight-format", "bf16"), "bf16", None, own(weight_format="bf16", scale_search=None, recipe=["every weight: bf16", "norms, A_log, dt_bias: float32"])),
+        (
+            (),
+            "auto",
+            None,
+            own(
+                weight_format="as stored",
+                scale_search=None,
+                recipe=["every weight: the checkpoint's own type", "norms, A_log, dt_bias: float32"],
+            ),
+        ),
+        (
+            ("--weight-format", "bf16"),
+            "bf16",
+            None,
+            own(
+                weight_format="bf16", scale_search=None, recipe=["every weight: bf16", "norms, A_log, dt_bias: float32"]
+            ),
+        ),
         (("--weight-format", "int8"), "int8", WHOLE_INT8, own(weight_format="int8")),
         (("--weight-format", "int4"), "int4", WHOLE_INT4, own(weight_format="int4")),
         (
-            ("--weight-format", "nf4", "--group-size", "64", "--ratio", "0.5", "--backup-precision", "int8_sym", "--all-layers", "--group-size-fallback", "ignore", "--keep", "*layers.0.*=stored", "--scale-search", "nncf"),
+            (
+                "--weight-format",
+                "nf4",
+                "--group-size",
+                "64",
+                "--ratio",
+                "0.5",
+                "--backup-precision",
+                "int8_sym",
+                "--all-layers",
+                "--group-size-fallback",
+                "ignore",
+                "--keep",
+                "*layers.0.*=stored",
+                "--scale-search",
+                "nncf",
+            ),
             "nf4",
-            {**WHOLE_INT4, "dtype": "nf4", "group_size": 64, "ratio": 0.5, "backup_precision": "int8_sym", "all_layers": True, "group_size_fallback": "ignore"},
+            {
+                **WHOLE_INT4,
+                "dtype": "nf4",
+                "group_size": 64,
+                "ratio": 0.5,
+                "backup_precision": "int8_sym",
+                "all_layers": True,
+                "group_size_fallback": "ignore",
+            },
             own(weight_format="nf4", keep=["*layers.0.*=stored"], scale_search="nncf"),
         ),
     ],
@@ -179,12 +256,23 @@ def test_openvino_config(tmp_path, options, dtype, quantization, facts):
     config = json.loads((out / "openvino_config.json").read_text())
     recipe = config["deltavino"].pop("recipe")
     assert recipe == facts.pop("recipe", recipe) and len(recipe) >= 2
-    assert config == {"dtype": dtype, "input_info": None, "save_onnx_model": False, "quantization_config": quantization, "deltavino": facts}
+    assert config == {
+        "dtype": dtype,
+        "input_info": None,
+        "save_onnx_model": False,
+        "quantization_config": quantization,
+        "deltavino": facts,
+    }
     shown = run_deltavino("inspect", out).stdout
-    assert f"made by deltavino {VERSION} (OpenVINO {OPENVINO}) from 'kjv-tiny', for text-generation-with-past; weights: {facts['weight_format']}" in shown
+    made = f"made by deltavino {VERSION} (OpenVINO {OPENVINO}) from 'kjv-tiny', for text-generation-with-past; "
+    assert f"{made}weights: {facts['weight_format']}\n" in shown
     assert all(f"  {sentence}\n" in shown for sentence in recipe)
     origin_shown = inspect(out)["origin"]
-    assert origin_shown == {"dtype": dtype, "quantization_config": quantization, "deltavino": {**facts, "recipe": recipe}}
+    assert origin_shown == {
+        "dtype": dtype,
+        "quantization_config": quantization,
+        "deltavino": {**facts, "recipe": recipe},
+    }
 
 
 def test_no_path_of_this_machine_and_no_date_is_written(tmp_path):
@@ -211,13 +299,18 @@ def test_a_snapshot_of_the_hub_is_named_by_its_repository(tmp_path):
     assert f"from 'Some-Org/Tiny-0.1B' at {commit}" in run_deltavino("inspect", out).stdout
 
 
-@pytest.mark.parametrize("name", ["a <b> & \"c\" 'd'", "zwei\nZeilen\x01", "größer", b"not \xff utf-8".decode(errors="surrogateescape")])
+@pytest.mark.parametrize(
+    "name", ["a <b> & \"c\" 'd'", "zwei\nZeilen\x01", "größer", b"not \xff utf-8".decode(errors="surrogateescape")]
+)
 def test_any_folder_name(tmp_path, name):
     shutil.copytree(GOLDEN / "dense-v1", tmp_path / name)
     out = export(tmp_path / name, tmp_path / "out", *TEXT)
     shown = inspect(out)["origin"]["deltavino"]["source"]
     assert shown == rt_info(out / "openvino_model.xml")["deltavino/source"]
-    assert shown == {"zwei\nZeilen\x01": "zwei?Zeilen?", b"not \xff utf-8".decode(errors="surrogateescape"): "not \ufffd utf-8"}.get(name, name)
+    assert shown == {
+        "zwei\nZeilen\x01": "zwei?Zeilen?",
+        b"not \xff utf-8".decode(errors="surrogateescape"): "not \ufffd utf-8",
+    }.get(name, name)
     ov.Core().read_model(str(out / "openvino_model.xml"))
 
 
@@ -251,7 +344,9 @@ def constants(xml: Path) -> list[tuple[str, list[int], int, list[str]]]:
         for reader in readers.get(layer, []):
             kind = layers[reader].get("type")
             dims = [dim.text for dim in layers[reader].findall("output/port/dim")]
-            found += ends(reader) if kind in {"Convert", "Subtract", "Multiply", "Reshape"} and "-1" not in dims else [kind]
+            found += (
+                ends(reader) if kind in {"Convert", "Subtract", "Multiply", "Reshape"} and "-1" not in dims else [kind]
+            )
         return found
 
     found = []
@@ -263,7 +358,15 @@ def constants(xml: Path) -> list[tuple[str, list[int], int, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize(("case", "options"), [("kjv-tiny", ()), ("kjv-tiny", ("--weight-format", "int4")), ("dense-v2", ("--weight-format", "int8")), ("dense-v3", ())])
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ("kjv-tiny", ()),
+        ("kjv-tiny", ("--weight-format", "int4")),
+        ("dense-v2", ("--weight-format", "int8")),
+        ("dense-v3", ()),
+    ],
+)
 def test_inspect_exported_numbers(tmp_path, case, options):
     checkpoint = KJV if case == "kjv-tiny" else GOLDEN / case
     config = json.loads((checkpoint / "config.json").read_text())
@@ -289,7 +392,9 @@ def test_inspect_exported_numbers(tmp_path, case, options):
 
 def layer_types(config: dict) -> list[str]:
     interval = config.get("full_attention_interval", 4)
-    default = ["linear_attention" if (i + 1) % interval else "full_attention" for i in range(config["num_hidden_layers"])]
+    default = [
+        "linear_attention" if (i + 1) % interval else "full_attention" for i in range(config["num_hidden_layers"])
+    ]
     return config.get("layer_types") or default
 
 
@@ -323,7 +428,15 @@ def test_inspect_checkpoint_numbers(case):
     kinds = layer_types(text)
     full, linear = kinds.count("full_attention"), kinds.count("linear_attention")
     assert facts["states"] == state_bytes(text, full, linear)
-    for key in ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "linear_num_value_heads"]:
+    for key in [
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "linear_num_value_heads",
+    ]:
         assert facts["geometry"][key] == text[key], key
     assert (facts["geometry"]["full_attention_layers"], facts["geometry"]["linear_attention_layers"]) == (full, linear)
 
@@ -341,4 +454,6 @@ def test_inspect_checkpoint_numbers(case):
         active[name] = elements
     assert facts["weights"]["active_parameters"] == round(sum(active.values()))
     width = {"F32": 4, "F16": 2, "BF16": 2}
-    assert facts["weights"]["bytes_per_token"] == round(sum(elements * width[used[name][0]] for name, elements in active.items()))
+    assert facts["weights"]["bytes_per_token"] == round(
+        sum(elements * width[used[name][0]] for name, elements in active.items())
+    )
