@@ -100,7 +100,7 @@ def test_mlx_folder_is_refused(deltavino, checkpoint):
 def test_quantized_mlx_folder_is_refused(deltavino, checkpoint):
     mark_as_mlx(checkpoint)
     edit_config(checkpoint, lambda config: config.update(quantization={"group_size": 64, "bits": 4, "mode": "affine"}))
-    refuse(deltavino, checkpoint, UNSUPPORTED, "quantiz")
+    refuse(deltavino, checkpoint, UNSUPPORTED, "MLX")
 
 
 def test_lora_folder_is_refused(deltavino, tmp_path):
