@@ -22,7 +22,10 @@ CITED = re.compile(rf"(?<![\w./:@-])(?:{'|'.join(TOP)})/[\w./-]*[\w/]")
 NAMED = re.compile(r"(?<![\w./:*<>{}-])\w[\w/-]*\.(?:cpp|hpp|py|sh|md)\b(?![\w*])")
 FOREIGN_INCLUDE = re.compile(r"^\s*#\s*include\s*<.*$", re.MULTILINE)
 # Files of transformers and of openvino_genai that comments name.
-OF_OTHERS = {"modeling_qwen3_5.py", "make_tokenizer_stateful.cpp", "generation/logits_process.py"}
+OF_OTHERS = re.compile(
+    r"(?:modeling|configuration|processing|image_processing|video_processing|tokenization)_\w+\.py"
+    r"|generation/logits_process\.py|make_tokenizer_stateful\.cpp"
+)
 OF_A_MACHINE = re.compile(r"(?<![\w.-])(?:/(?:work|home|root|Users)/[\w.-]|(?:\.\./)+shared\b)")
 LARGE = 1 << 20
 WRONG_ON_PURPOSE = "tests/e2e/test_check_docs.py"
@@ -96,7 +99,7 @@ class Checker:
 
     def is_file(self, path: Path, cited: str) -> bool:
         bases = [self.root, self.root / "src", self.root / "tests", self.root / "include", path.parent]
-        return cited in OF_OTHERS | self.names or any((base / cited).exists() for base in bases)
+        return bool(OF_OTHERS.fullmatch(cited)) or cited in self.names or any((base / cited).exists() for base in bases)
 
     def is_known(self, path: Path, cited: str) -> bool:
         first, slash, _ = cited.partition("/")

@@ -20,7 +20,9 @@ def repository(tmp_path) -> Path:
     (tmp_path / "docs" / "design.md").write_text(
         "# Design\n\n## Part one\n\n`graph/ops.hpp` and `ops.hpp`; `a.b`, `x/y`\n\n[up](../README.md#title-here)\n"
     )
-    (tmp_path / "src" / "graph" / "ops.hpp").write_text("// See docs/design.md.\n#include <other/thing.hpp>\n")
+    (tmp_path / "src" / "graph" / "ops.hpp").write_text(
+        "// See docs/design.md and transformers, modeling_x.py.\n#include <other/thing.hpp>\n"
+    )
     return tmp_path
 
 
