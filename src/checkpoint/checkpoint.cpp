@@ -38,10 +38,6 @@ constexpr std::array kPrefixes{
     std::error_code error;
     for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
         const std::string name = entry.path().filename().string();
-        if (name == "adapter_config.json") {
-            fail(ErrorKind::Unsupported, "cannot export '{}': it is a LoRA adapter; merge it into its base model first",
-                 directory.string());
-        }
         if (name.ends_with(".gguf") || name.ends_with(".bin") || name.ends_with(".pth") || name.ends_with(".pt")) {
             fail(ErrorKind::Unsupported, "cannot export '{}': it holds '{}' and no .safetensors file",
                  directory.string(), name);
@@ -73,6 +69,12 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
     }
     if (!fs::is_directory(directory, error)) {
         fail(ErrorKind::Input, "cannot read checkpoint '{}': not a folder (give the folder that has config.json)",
+             directory.string());
+    }
+    // transformers would load the adapter on top of whatever else lies there.
+    if (fs::exists(directory / "adapter_config.json", error)) {
+        fail(ErrorKind::Unsupported,
+             "cannot export '{}': it holds a LoRA adapter (adapter_config.json); merge it into its base model first",
              directory.string());
     }
     if (!fs::exists(directory / "config.json", error)) {

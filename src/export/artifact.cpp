@@ -3,18 +3,13 @@
 #include "base/error.hpp"
 #include "models/products.hpp"
 
-#include <deltavino/version.hpp>
-
 #include <algorithm>
 
 namespace deltavino::exporter {
 namespace {
 
-graph::RuntimeInfo runtime_info_of(const models::Product& product, const Recipe& recipe) {
-    graph::RuntimeInfo info{
-        {"deltavino/version", version()},
-        {"deltavino/weight_format", recipe.format_name()},
-    };
+// `info`: what the origin says already.
+void add_runtime_options(const models::Product& product, const Recipe& recipe, graph::RuntimeInfo& info) {
     if (product.wide_activations) {
         info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
     }
@@ -22,7 +17,6 @@ graph::RuntimeInfo runtime_info_of(const models::Product& product, const Recipe&
         // Whoever keeps the weights whole does not expect an 8-bit cache.
         info.emplace_back("runtime_options/KV_CACHE_PRECISION", "f16");
     }
-    return info;
 }
 
 // The weights of all artifacts; those that two files store alike stand there once.
@@ -73,8 +67,8 @@ private:
 
 }  // namespace
 
-std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan,
-                                     Recipe& recipe) {
+std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe,
+                                     const Origin& origin) {
     std::vector<Artifact> artifacts;
     for (const models::Product& product : models::products()) {
         if (product.task != plan.task) {
@@ -82,11 +76,18 @@ std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, c
         }
         auto weights = std::make_unique<graph::Weights>(checkpoint, plan.table, recipe.policy(product.part));
         models::BuiltModel built = product.build(plan, *weights);
-        graph::RuntimeInfo info = runtime_info_of(product, recipe);
-        info.insert(info.end(), built.runtime_info.begin(), built.runtime_info.end());
-        artifacts.push_back({product.name, std::move(built.model), std::move(info), std::move(weights), {}});
+        Artifact artifact{product.name, std::move(built.model), {}, std::move(weights), {}};
+        artifact.runtime_info = origin.runtime_info(product.part, artifact.compressed());
+        add_runtime_options(product, recipe, artifact.runtime_info);
+        artifact.runtime_info.insert(artifact.runtime_info.end(), built.runtime_info.begin(), built.runtime_info.end());
+        artifacts.push_back(std::move(artifact));
     }
     return artifacts;
+}
+
+bool Artifact::compressed() const {
+    return weights != nullptr && std::any_of(weights->jobs().begin(), weights->jobs().end(),
+                                             [](const auto& job) { return job.storage.scheme.has_value(); });
 }
 
 void lay_out(Artifact& artifact) {

@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "checkpoint/checkpoint.hpp"
+#include "export/directory/origin.hpp"
 #include "export/recipe.hpp"
 #include "export/weight_stream.hpp"
 #include "graph/ir_writer.hpp"
@@ -26,12 +27,14 @@ struct Artifact {
     graph::RuntimeInfo runtime_info;
     std::unique_ptr<graph::Weights> weights;  // null: every constant is in memory
     graph::IrLayout layout;                   // after lay_out()
+
+    bool compressed() const;  // some of its weights are
 };
 
 // The models that the plan's task has (models/products.hpp), each with weights of its own: a tensor that two
 // models need is in both files.
-std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan,
-                                     Recipe& recipe);
+std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe,
+                                     const Origin& origin);
 
 // Writes the text of the .xml in memory and gives every constant its place in the .bin.
 void lay_out(Artifact& artifact);

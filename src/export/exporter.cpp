@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "export/artifact.hpp"
+#include "export/directory/origin.hpp"
 #include "export/directory/processor_files.hpp"
 #include "export/directory/side_files.hpp"
 #include "export/report.hpp"
@@ -36,6 +37,16 @@ void require_space(const std::vector<Artifact>& artifacts, const std::filesystem
         fail(ErrorKind::Output, "cannot write '{}': {} ({} bytes) are needed on its disk, {} are free", output.string(),
              human_bytes(needed), needed, human_bytes(free));
     }
+}
+
+std::vector<std::string> compressed_models(const std::vector<Artifact>& artifacts) {
+    std::vector<std::string> names;
+    for (const Artifact& artifact : artifacts) {
+        if (artifact.compressed()) {
+            names.push_back(artifact.name);
+        }
+    }
+    return names;
 }
 
 // Returns the bytes written.
@@ -91,7 +102,9 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     if (recipe.needs_sensitivities()) {
         measure_sensitivities(checkpoint, plan, recipe);
     }
-    std::vector<Artifact> artifacts = make_artifacts(checkpoint, plan, recipe);
+    const std::string model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
+    const Origin origin(source_of(options.model), model_type, models::task_name(plan.task), recipe);
+    std::vector<Artifact> artifacts = make_artifacts(checkpoint, plan, recipe, origin);
     recipe.check_all_used();
     for (const std::string& fallback : recipe.fallbacks()) {
         progress.note(fallback);
@@ -105,6 +118,7 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     write_text_file(directory.path() / "config.json",
                     vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
                            : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
+    write_text_file(directory.path() / kOriginFile, origin.config_json(compressed_models(artifacts)));
     ExportSummary summary;
     const auto beside = [&] {
         summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory.path()) : 0;
@@ -112,10 +126,10 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     const std::vector<quant::BlockStatistics> statistics = stream_artifacts(
         artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
 
-    summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
+    summary.model_type = model_type;
     summary.task = models::task_name(plan.task);
     summary.recipe = recipe.description();
-    summary.tensors = report_tensors(artifacts, statistics);
+    summary.tensors = report_tensors(checkpoint, artifacts, statistics);
     summary.rows = summarise(summary.tensors);
     for (const Artifact& artifact : artifacts) {
         summary.bytes_written += artifact.layout.bytes();

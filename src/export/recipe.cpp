@@ -39,7 +39,8 @@ const std::array kFormats{
 struct Keep {
     std::string pattern;
     std::string type;
-    bool used = false;
+    bool matched = false;
+    bool used = false;  // no rule before it matched, too
 };
 
 const std::vector<std::string> kKeepTypes{"stored",   "fp32",      "fp16",     "bf16",
@@ -155,28 +156,33 @@ struct Recipe::State {
     }
 
     std::optional<Storage> kept(const WeightRequest& request) {
+        const Keep* first = nullptr;
         for (Keep& rule : keep) {
-            if (!glob_matches(rule.pattern, request.name)) {
-                continue;
+            if (glob_matches(rule.pattern, request.name)) {
+                rule.matched = true;
+                rule.used = rule.used || first == nullptr;
+                first = first == nullptr ? &rule : first;
             }
-            rule.used = true;
-            const std::string reason = "--keep " + rule.pattern;
-            if (rule.type == "stored") {
-                return as_stored(request, reason);
-            }
-            const auto row = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) {
-                return f.family == Family::Float && f.name == rule.type;
-            });
-            if (row != kFormats.end()) {
-                return Storage{row->type, {}, reason};
-            }
-            if (rule.type.starts_with("int8")) {
-                return fit(request, compressed(rule.type == "int8_sym" ? Format::I8 : Format::U8, 0, reason));
-            }
-            const std::uint64_t group = adjusted_group(request.columns, std::max<std::uint64_t>(group_size(), 32));
-            return fit(request, compressed(rule.type == "int4_sym" ? Format::I4 : Format::U4, group, reason));
         }
-        return std::nullopt;
+        return first == nullptr ? std::nullopt : std::optional(kept_by(*first, request));
+    }
+
+    Storage kept_by(const Keep& rule, const WeightRequest& request) const {
+        const std::string reason = "--keep " + rule.pattern;
+        if (rule.type == "stored") {
+            return as_stored(request, reason);
+        }
+        const auto row = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) {
+            return f.family == Family::Float && f.name == rule.type;
+        });
+        if (row != kFormats.end()) {
+            return Storage{row->type, {}, reason};
+        }
+        if (rule.type.starts_with("int8")) {
+            return fit(request, compressed(rule.type == "int8_sym" ? Format::I8 : Format::U8, 0, reason));
+        }
+        const std::uint64_t group = adjusted_group(request.columns, std::max<std::uint64_t>(group_size(), 32));
+        return fit(request, compressed(rule.type == "int4_sym" ? Format::I4 : Format::U4, group, reason));
     }
 
     Storage other_part(const WeightRequest& request) const {
@@ -356,6 +362,22 @@ bool Recipe::compresses() const {
     return state_->format->family == Family::Int8 || state_->format->family == Family::FourBit;
 }
 
+bool Recipe::is_four_bit() const {
+    return state_->format->family == Family::FourBit;
+}
+
+const CompressionOptions& Recipe::options() const {
+    return state_->options;
+}
+
+std::int64_t Recipe::group_size() const {
+    return state_->group_size() == 0 ? -1 : static_cast<std::int64_t>(state_->group_size());
+}
+
+std::string Recipe::group_size_fallback() const {
+    return state_->options.group_size_fallback.empty() ? "adjust" : state_->options.group_size_fallback;
+}
+
 quant::Search Recipe::search() const {
     return state_->options.scale_search == "nncf" ? quant::Search::Nncf : quant::Search::LeastError;
 }
@@ -365,11 +387,13 @@ std::string Recipe::format_name() const {
 }
 
 std::vector<std::string> Recipe::description() const {
+    const State& state = *state_;
     if (!compresses()) {
-        return {};
+        return {state.format->family == Family::AsStored ? "every weight: the checkpoint's own type"
+                                                         : fmt::format("every weight: {}", state.format->name),
+                "norms, A_log, dt_bias: float32"};
     }
     std::vector<std::string> lines;
-    const State& state = *state_;
     if (state.format->family == Family::FourBit) {
         const bool other_experts = state.mixture_of_experts && state.format->format.has_value();
         lines.push_back(fmt::format("projections{}: {}{}",
@@ -404,7 +428,9 @@ void Recipe::check_all_used() const {
     Problems problems;
     for (const Keep& rule : state_->keep) {
         if (!rule.used) {
-            problems.add(fmt::format("--keep '{}={}' matches no weight", rule.pattern, rule.type));
+            problems.add(fmt::format(
+                "--keep '{}={}' {}", rule.pattern, rule.type,
+                rule.matched ? "never applies: a --keep before it matches all of its weights" : "matches no weight"));
         }
     }
     for (const std::string& error : state_->group_errors) {

@@ -11,6 +11,7 @@
 
 #include <deltavino/export.hpp>
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -46,6 +47,13 @@ public:
     graph::StoragePolicy policy(ModelPart part);
 
     bool compresses() const;
+    // Whether the bulk of the language model gets 4 bit: int4, nf4 or mxfp4.
+    bool is_four_bit() const;
+    // As the user gave them.
+    const CompressionOptions& options() const;
+    // Of 4 bit, defaults filled in for the architecture: -1 is a whole row.
+    std::int64_t group_size() const;
+    std::string group_size_fallback() const;
     quant::Search search() const;
     // "int4", or "as stored"
     std::string format_name() const;

@@ -1,5 +1,6 @@
 #include "export/report.hpp"
 
+#include "base/checked.hpp"
 #include "base/file.hpp"
 #include "json/document.hpp"
 
@@ -9,7 +10,24 @@
 
 namespace deltavino::exporter {
 
-std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
+namespace {
+
+// Small tensors whose values are constants of the graph, widened to float32.
+void report_folded(const Artifact& artifact, const checkpoint::Checkpoint& checkpoint,
+                   std::vector<TensorReport>& reports) {
+    for (const std::string& name : artifact.weights->folded()) {
+        const graph::TensorRow& row = artifact.weights->table().require(name);
+        const checkpoint::TensorInfo& info = checkpoint.require(name).info;
+        const std::uint64_t values = checked_product(row.shape);
+        reports.push_back({artifact.name, info.name, std::string(graph::role_name(row.role)), "f32",
+                           "small, always float32", 1, values, info.bytes, values * sizeof(float), 0.0});
+    }
+}
+
+}  // namespace
+
+std::vector<TensorReport> report_tensors(const checkpoint::Checkpoint& checkpoint,
+                                         const std::vector<Artifact>& artifacts,
                                          const std::vector<quant::BlockStatistics>& statistics) {
     std::vector<TensorReport> reports;
     for (const Artifact& artifact : artifacts) {
@@ -30,6 +48,9 @@ std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
             report.relative_error = job.storage.scheme ? statistics[reports.size()].relative_error() : 0.0;
             reports.push_back(std::move(report));
         }
+    }
+    for (const Artifact& artifact : artifacts) {
+        report_folded(artifact, checkpoint, reports);
     }
     return reports;
 }

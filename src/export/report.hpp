@@ -10,8 +10,10 @@
 
 namespace deltavino::exporter {
 
-// One entry per weight, in the order in which stream_artifacts streamed them.
-std::vector<TensorReport> report_tensors(const std::vector<Artifact>& artifacts,
+// One entry per weight, in the order in which stream_artifacts streamed them, then the small ones that the graphs
+// hold as constants of their own.
+std::vector<TensorReport> report_tensors(const checkpoint::Checkpoint& checkpoint,
+                                         const std::vector<Artifact>& artifacts,
                                          const std::vector<quant::BlockStatistics>& statistics);
 
 // Weights of one role and storage in one row; the error of a row is weighed by elements.

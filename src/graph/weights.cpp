@@ -187,8 +187,9 @@ Value Weights::compressed(WeightJob& job, const ov::Shape& shape) {
     return named(convert(value, ov::element::f32), job.name + "/fq_weights_1/convert");
 }
 
-std::vector<double> Weights::values(const std::string& name) const {
+std::vector<double> Weights::values(const std::string& name) {
     table_.require(name);  // only what the table checked may be used
+    folded_.insert(name);
     const checkpoint::Tensor& tensor = checkpoint_.require(name);
     const std::vector<float> stored = checkpoint_.read_floats(tensor);
     if (!std::all_of(stored.begin(), stored.end(), [](float value) { return std::isfinite(value); })) {

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -83,12 +84,14 @@ public:
     // The values of a tensor under another shape, for example a convolution kernel.
     Value matrix(const std::string& name, const ov::Shape& shape);
     // Values of a small tensor, for folding on the spot. Throws ErrorKind::Input for NaN or infinity.
-    std::vector<double> values(const std::string& name) const;
+    std::vector<double> values(const std::string& name);
     // 'model.language_model.layers.0.mlp.up_proj': the module path as the checkpoint spells it, or would
     // spell it for an assembly.
     std::string module_path(const std::string& name) const;
 
     const std::vector<WeightJob>& jobs() const { return jobs_; }
+    // What values() was asked for: canonical names, each once.
+    const std::set<std::string>& folded() const { return folded_; }
     std::unordered_set<const ov::Node*> streamed() const;
     const std::unordered_set<const ov::Node*>& decompressions() const { return decompressions_; }
     const TensorTable& table() const { return table_; }
@@ -106,6 +109,7 @@ private:
     const TensorTable& table_;
     StoragePolicy policy_;
     std::vector<WeightJob> jobs_;
+    std::set<std::string> folded_;
     std::map<std::string, Value> made_;  // a tied weight is one set of nodes
     std::unordered_set<const ov::Node*> decompressions_;
     std::shared_ptr<void> zero_range_;

@@ -3,11 +3,14 @@
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "export/directory/contract.hpp"
+#include "export/directory/origin.hpp"
 #include "graph/names.hpp"
 #include "json/document.hpp"
+#include "json/reader.hpp"
 #include "models/plan.hpp"
 
 #include <openvino/core/model.hpp>
@@ -289,10 +292,49 @@ Json model_json(const ov::Model& model) {
     return json;
 }
 
+// How a directory was made, from openvino_config.json. Directories of other exporters have the file only when
+// they are compressed, and lack our part of it.
+Json origin_json(const fs::path& path) {
+    std::error_code error;
+    const fs::path file = path / exporter::kOriginFile;
+    Json origin{{"dtype", nullptr}, {"quantization_config", nullptr}, {"deltavino", nullptr}};
+    if (fs::exists(file, error)) {
+        const Json json = parse_json(read_text_file(file), file.string());
+        for (auto& [key, value] : origin.items()) {
+            value = json.is_object() && json.contains(key) ? json[key] : Json(nullptr);
+        }
+    }
+    return origin;
+}
+
+std::string origin_text(const Json& origin) {
+    std::string text;
+    const Json& own = origin["deltavino"];
+    if (own.is_object()) {
+        Problems problems;
+        const JsonReader reader(own, "/deltavino", problems);
+        const std::string revision = reader.text("source_revision", "");
+        text += fmt::format("made by deltavino {} (OpenVINO {}) from '{}'{}, for {}; weights: {}\n",
+                            reader.text("version", "?"), reader.text("openvino_version", "?"),
+                            reader.text("source", "?"), revision.empty() ? "" : " at " + revision,
+                            reader.text("task", "?"), reader.text("weight_format", "?"));
+        if (own.contains("recipe") && own["recipe"].is_array()) {
+            for (const Json& sentence : own["recipe"]) {
+                text += sentence.is_string() ? "  " + sentence.get<std::string>() + "\n" : std::string();
+            }
+        }
+        problems.throw_if_any(ErrorKind::Input, fmt::format("cannot read '{}'", exporter::kOriginFile));
+    }
+    if (!own.is_object() && !origin["quantization_config"].is_null()) {
+        text += fmt::format("quantization_config: {}\n", origin["quantization_config"].dump());
+    }
+    return text;
+}
+
 Inspection inspect_exported(const fs::path& path) {
     ov::Core core;
-    Json json{{"kind", "exported"}, {"models", Json::object()}};
-    std::string text = fmt::format("exported OpenVINO model '{}'\n", path.string());
+    Json json{{"kind", "exported"}, {"origin", origin_json(path)}, {"models", Json::object()}};
+    std::string text = fmt::format("exported OpenVINO model '{}'\n{}", path.string(), origin_text(json["origin"]));
     std::vector<fs::path> files;
     for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
         if (entry.path().extension() == ".xml") {

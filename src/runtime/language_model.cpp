@@ -1,4 +1,4 @@
-// One sequence, stateful. Inputs, outputs and state names: ir_contract.md sections 2.1, 2.2 and 2.8.
+// One sequence, stateful. Inputs, outputs and states: those that optimum-intel and openvino_genai know.
 #include "runtime/language_model.hpp"
 
 #include "base/error.hpp"

@@ -1,5 +1,6 @@
-// Three IRs: patch projection, table of position embeddings, blocks with merger (ir_contract.md sections
-// 2.4 to 2.6). Between them: bilinear interpolation of the table and the rotary angles, on the host.
+// Three IRs: patch projection, table of position embeddings, blocks with merger, as optimum-intel and
+// openvino_genai cut the tower. Between them: bilinear interpolation of the table and the rotary angles, on
+// the host.
 #include "runtime/vision_model.hpp"
 
 #include "base/error.hpp"

@@ -1,4 +1,4 @@
-// See tokenizer_file.hpp.
+// See file.hpp.
 //
 // Which operator form stands for which part follows openvino_tokenizers 2026.4; where its converter
 // departs from `tokenizers` (a Split on a plain text, several Splits in a row, the blank before a line

@@ -1,4 +1,4 @@
-// See tokenizer_ir.hpp. Ground truth: what openvino_tokenizers.convert_tokenizer writes for a byte-level
+// See ir.hpp. Ground truth: what openvino_tokenizers.convert_tokenizer writes for a byte-level
 // BPE tokenizer (2026.4.1), node by node, and what GenAI's make_tokenizer_stateful.cpp looks for in it:
 //   - Truncate whose length is Select(ReadValue "truncation", constant, constant), right before
 //     CombineSegments, whose other inputs are constants;

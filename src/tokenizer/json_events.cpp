@@ -1,4 +1,4 @@
-// See tokenizer_json.hpp. The document is read by events (SAX), so that the vocabulary never becomes a
+// See json_events.hpp. The document is read by events (SAX), so that the vocabulary never becomes a
 // tree; the rest becomes an ordinary tree under the same rules as json/document.cpp.
 #include "tokenizer/json_events.hpp"
 

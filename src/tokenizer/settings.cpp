@@ -1,4 +1,4 @@
-// See tokenizer_settings.hpp.
+// See settings.hpp.
 #include "tokenizer/settings.hpp"
 
 #include "base/file.hpp"

@@ -1,4 +1,4 @@
-// See tokenizer_vocabulary.hpp.
+// See vocabulary.hpp.
 #include "tokenizer/vocabulary.hpp"
 
 #include <algorithm>

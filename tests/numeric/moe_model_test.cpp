@@ -17,8 +17,12 @@ namespace {
 
 std::filesystem::path export_text(const std::filesystem::path& checkpoint, const std::filesystem::path& output,
                                   const CompressionOptions& compression = {}) {
+    // Under one name, which the exported directory keeps.
+    const std::filesystem::path source = output.parent_path() / ("source of " + output.filename().string());
+    std::filesystem::create_directory(source);
+    std::filesystem::create_directory_symlink(checkpoint, source / "checkpoint");
     ExportOptions options;
-    options.model = checkpoint;
+    options.model = source / "checkpoint";
     options.output = output;
     options.task = "text-generation-with-past";
     options.convert_tokenizer = false;

@@ -18,15 +18,17 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::vector<Isa> available() {
-    std::vector<Isa> found;
-    for (Isa isa : kAllIsas) {
-        if (is_available(isa)) {
-            found.push_back(isa);
+class QuantConvertIsa : public testing::TestWithParam<Isa> {
+protected:
+    void SetUp() override {
+        if (!is_available(GetParam())) {
+            GTEST_SKIP() << "this machine has no " << isa_name(GetParam());
         }
     }
-    return found;
-}
+};
+
+INSTANTIATE_TEST_SUITE_P(Isas, QuantConvertIsa, testing::ValuesIn(kAllIsas),
+                         [](const auto& tested) { return std::string(isa_name(tested.param)); });
 
 // From the definition of the format, in double.
 float f16_by_definition(unsigned bits) {
@@ -120,7 +122,7 @@ std::vector<float> difficult_values() {
     return values;
 }
 
-TEST(QuantConvert, EveryInstructionSetNarrowsAsOneByOne) {
+TEST_P(QuantConvertIsa, NarrowsAsOneByOne) {
     const std::vector<float> values = difficult_values();
     std::uint64_t f16_overflows = 0;
     std::uint64_t bf16_overflows = 0;
@@ -128,8 +130,8 @@ TEST(QuantConvert, EveryInstructionSetNarrowsAsOneByOne) {
         f16_overflows += std::isfinite(value) && std::isinf(f16_to_f32(f32_to_f16(value)));
         bf16_overflows += std::isfinite(value) && std::isinf(bf16_to_f32(f32_to_bf16(value)));
     }
-    for (Isa isa : available()) {
-        SCOPED_TRACE(isa_name(isa));
+    {
+        const Isa isa = GetParam();
         std::vector<std::byte> f16(values.size() * 2), bf16(values.size() * 2);
         EXPECT_EQ(narrow(SourceType::F16, values, f16, isa), f16_overflows);
         EXPECT_EQ(narrow(SourceType::BF16, values, bf16, isa), bf16_overflows);
@@ -144,14 +146,14 @@ TEST(QuantConvert, EveryInstructionSetNarrowsAsOneByOne) {
     }
 }
 
-TEST(QuantConvert, EveryInstructionSetWidensEveryPattern) {
+TEST_P(QuantConvertIsa, WidensEveryPattern) {
     std::vector<std::uint16_t> patterns(0x10000 + 5);
     for (std::size_t i = 0; i < patterns.size(); ++i) {
         patterns[i] = static_cast<std::uint16_t>(i);
     }
     const auto bytes = std::as_bytes(std::span(patterns));
-    for (Isa isa : available()) {
-        SCOPED_TRACE(isa_name(isa));
+    {
+        const Isa isa = GetParam();
         std::vector<float> f16(patterns.size()), bf16(patterns.size());
         widen(SourceType::F16, bytes, f16, isa);
         widen(SourceType::BF16, bytes, bf16, isa);

@@ -4,8 +4,11 @@
 
 #include <deltavino/error.hpp>
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <limits>
+#include <tuple>
 
 namespace deltavino::quant {
 namespace {
@@ -104,12 +107,20 @@ TEST_P(QuantEveryScheme, WhatIsOnTheGridComesBackUnchanged) {
     }
 }
 
-TEST_P(QuantEveryScheme, NncfErrorIsAtMostHalfAStep) {
+// Those whose steps are even.
+std::vector<Scheme> integer_schemes() {
+    std::vector<Scheme> schemes = all_schemes();
+    std::erase_if(schemes, [](const Scheme& scheme) { return !traits(scheme.format).integer; });
+    return schemes;
+}
+
+class QuantIntegerScheme : public testing::TestWithParam<Scheme> {};
+
+INSTANTIATE_TEST_SUITE_P(Schemes, QuantIntegerScheme, testing::ValuesIn(integer_schemes()), scheme_label);
+
+TEST_P(QuantIntegerScheme, NncfErrorIsAtMostHalfAStep) {
     const Scheme scheme = GetParam();
     const Format format = scheme.format;
-    if (!traits(format).integer) {
-        return;  // their steps are not even
-    }
     const Weight weight = normal_weight(8, 512);
     const Quantized found = quantize(scheme, Search::Nncf, weight.block());
     const std::vector<float> back = read_back(scheme, weight, found);
@@ -235,8 +246,22 @@ std::vector<Weight> difficult_weights() {
     return weights;
 }
 
-TEST_P(QuantEveryScheme, EveryInstructionSetGivesTheSameBits) {
-    const Scheme scheme = GetParam();
+class QuantIsa : public testing::TestWithParam<std::tuple<Scheme, Isa>> {};
+
+std::string isa_label(const testing::TestParamInfo<std::tuple<Scheme, Isa>>& info) {
+    const auto& [scheme, isa] = info.param;
+    return fmt::format("{}_{}_{}", traits(scheme.format).name, scheme.group_size, isa_name(isa));
+}
+
+INSTANTIATE_TEST_SUITE_P(Schemes, QuantIsa,
+                         testing::Combine(testing::ValuesIn(all_schemes()), testing::Values(Isa::Avx2, Isa::Avx512)),
+                         isa_label);
+
+TEST_P(QuantIsa, GivesTheBitsOfThePortableOne) {
+    const auto& [scheme, isa] = GetParam();
+    if (!is_available(isa)) {
+        GTEST_SKIP() << "this machine has no " << isa_name(isa);
+    }
     std::vector<float> importance(512);
     for (std::size_t i = 0; i < importance.size(); ++i) {
         importance[i] = static_cast<float>(i * 7919 % 13) * 0.3f;
@@ -246,20 +271,15 @@ TEST_P(QuantEveryScheme, EveryInstructionSetGivesTheSameBits) {
             for (bool weighted : {false, true}) {
                 const auto factors = std::span<const float>(importance).first(weighted ? weight.columns : 0);
                 const Quantized expected = quantize(scheme, search, weight.block(), factors, Isa::Portable);
-                for (Isa isa : {Isa::Avx2, Isa::Avx512}) {
-                    if (!is_available(isa)) {
-                        continue;
-                    }
-                    const Quantized found = quantize(scheme, search, weight.block(), factors, isa);
-                    EXPECT_TRUE(found.same_bytes(expected)) << isa_name(isa) << " first value " << weight.values[0];
-                    EXPECT_EQ(found.statistics.nonfinite, expected.statistics.nonfinite);
-                    EXPECT_EQ(found.statistics.scale_overflows, expected.statistics.scale_overflows);
-                    if (std::isfinite(expected.statistics.squared_error)) {
-                        EXPECT_EQ(found.statistics.squared_error, expected.statistics.squared_error);
-                        EXPECT_EQ(found.statistics.weighted_error, expected.statistics.weighted_error);
-                        EXPECT_EQ(found.statistics.squared_weight, expected.statistics.squared_weight);
-                        EXPECT_EQ(found.statistics.max_abs_error, expected.statistics.max_abs_error);
-                    }
+                const Quantized found = quantize(scheme, search, weight.block(), factors, isa);
+                EXPECT_TRUE(found.same_bytes(expected)) << " first value " << weight.values[0];
+                EXPECT_EQ(found.statistics.nonfinite, expected.statistics.nonfinite);
+                EXPECT_EQ(found.statistics.scale_overflows, expected.statistics.scale_overflows);
+                if (std::isfinite(expected.statistics.squared_error)) {
+                    EXPECT_EQ(found.statistics.squared_error, expected.statistics.squared_error);
+                    EXPECT_EQ(found.statistics.weighted_error, expected.statistics.weighted_error);
+                    EXPECT_EQ(found.statistics.squared_weight, expected.statistics.squared_weight);
+                    EXPECT_EQ(found.statistics.max_abs_error, expected.statistics.max_abs_error);
                 }
             }
         }

@@ -1,5 +1,5 @@
 // Sixteen groups brought side by side: the layout every kernel works on.
-// Templates over a Lanes type; include only from kernels_*.cpp, inside the target region. No
+// Templates over a Lanes type; include only from the .cpp files here, inside the target region. No
 // template or inline function of the standard library may be used here or below: the linker could
 // take this file's copy of it, built for AVX-512, for the whole program.
 #pragma once

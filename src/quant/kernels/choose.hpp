@@ -1,6 +1,6 @@
 // nncf's choice of scale and zero point for sixteen groups.
 // Source of truth: nncf 3.4.0, openvino/optimized_functions (models compiled with f32 inference
-// precision, divisions kept as divisions). Include rules as in kernel_batch.hpp.
+// precision, divisions kept as divisions). Include rules as in batch.hpp.
 #pragma once
 
 #include "quant/codebook.hpp"

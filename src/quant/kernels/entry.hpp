@@ -1,4 +1,4 @@
-// The entry points of one instruction set. Include rules as in kernel_batch.hpp.
+// The entry points of one instruction set. Include rules as in batch.hpp.
 #pragma once
 
 #include "quant/kernels/search.hpp"

@@ -1,5 +1,5 @@
 // Sixteen floats side by side for AVX2 with F16C and FMA, as two registers.
-// lanes_portable.hpp says what each operation must give. Include only from kernels_avx2.cpp, inside
+// lanes_portable.hpp says what each operation must give. Include only from avx2.cpp, inside
 // its target region.
 #pragma once
 

@@ -1,5 +1,5 @@
 // Sixteen floats side by side for AVX-512 (F, BW, DQ, VL).
-// lanes_portable.hpp says what each operation must give. Include only from kernels_avx512.cpp,
+// lanes_portable.hpp says what each operation must give. Include only from avx512.cpp,
 // inside its target region.
 #pragma once
 

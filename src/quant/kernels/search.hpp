@@ -2,7 +2,7 @@
 // A trial rounds a group with some scale, then takes the scale that fits those codes best (least
 // squares), rounded as it will be stored: what a trial promises can be stored. nncf's own choice is
 // the first trial and the last word: it stays where nothing is better. Include rules as in
-// kernel_batch.hpp.
+// batch.hpp.
 #pragma once
 
 #include "quant/kernels/choose.hpp"

@@ -1,5 +1,5 @@
 // Codes of sixteen groups from their scales, packed, with the error they leave.
-// Include rules as in kernel_batch.hpp.
+// Include rules as in batch.hpp.
 #pragma once
 
 #include "quant/kernels/search.hpp"

@@ -1,0 +1,155 @@
+// Keys and values of quantization_config are those of optimum-intel's OVWeightQuantizationConfig, which hands
+// whatever it does not know to nncf: our own facts stand beside it, under "deltavino".
+#include "export/directory/origin.hpp"
+
+#include "graph/names.hpp"
+#include "json/document.hpp"
+
+#include <deltavino/version.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace deltavino::exporter {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Valid UTF-8 without control characters, which XML does not allow.
+std::string printable(const std::string& text) {
+    std::string valid = Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+    std::replace_if(valid.begin(), valid.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+    return valid;
+}
+
+// What optimum-intel calls the model of a file.
+std::string optimum_name(const std::string& model) {
+    if (model == graph::names::kLanguageModel) {
+        return "lm_model";
+    }
+    constexpr std::string_view kPrefix = "openvino_";
+    return model.starts_with(kPrefix) ? model.substr(kPrefix.size()) : model;
+}
+
+// Only the language model gets 4 bit.
+bool in_four_bit(const Recipe& recipe, ModelPart part) {
+    return part == ModelPart::Language && recipe.is_four_bit();
+}
+
+bool is_symmetric(const Recipe& recipe, ModelPart part) {
+    return part == ModelPart::Other || recipe.options().sym;
+}
+
+Json or_null(const std::string& text) {
+    return text.empty() ? Json(nullptr) : Json(text);
+}
+
+Json quantization_json(const Recipe& recipe, ModelPart part) {
+    const CompressionOptions& options = recipe.options();
+    const bool four_bit = in_four_bit(recipe, part);
+    // optimum-intel refuses these three for 8 bit, even with the values that change nothing.
+    return {{"bits", four_bit ? 4 : 8},
+            {"dtype", four_bit ? recipe.format_name() : "int8"},
+            {"sym", is_symmetric(recipe, part)},
+            {"group_size", four_bit ? recipe.group_size() : -1},
+            {"ratio", four_bit ? options.ratio.value_or(1.0) : 1.0},
+            {"all_layers", four_bit ? Json(options.all_layers) : Json(nullptr)},
+            {"backup_precision", four_bit ? or_null(options.backup_precision) : Json(nullptr)},
+            {"group_size_fallback", four_bit ? Json(recipe.group_size_fallback()) : Json(nullptr)},
+            {"quant_method", "default"}};
+}
+
+std::string nncf_mode(const Recipe& recipe, ModelPart part) {
+    const std::string format = in_four_bit(recipe, part) ? recipe.format_name() : "int8";
+    return format.starts_with("int") ? format + (is_symmetric(recipe, part) ? "_sym" : "_asym") : format;
+}
+
+}  // namespace
+
+Source source_of(const fs::path& checkpoint) {
+    const fs::path path = fs::absolute(checkpoint).lexically_normal();
+    std::vector<std::string> parts;
+    for (const fs::path& part : path) {
+        if (!part.empty()) {
+            parts.push_back(part.string());
+        }
+    }
+    // .../models--ORGANISATION--NAME/snapshots/COMMIT
+    constexpr std::string_view kRepository = "models--";
+    if (parts.size() >= 3 && parts[parts.size() - 2] == "snapshots" &&
+        parts[parts.size() - 3].starts_with(kRepository)) {
+        std::string name = parts[parts.size() - 3].substr(kRepository.size());
+        const std::size_t slash = name.find("--");
+        if (slash != std::string::npos) {
+            name.replace(slash, 2, "/");
+        }
+        return {printable(name), printable(parts.back())};
+    }
+    return {parts.empty() ? std::string() : printable(parts.back()), {}};
+}
+
+Origin::Origin(Source source, std::string model_type, std::string task, const Recipe& recipe)
+    : source_(std::move(source)), model_type_(std::move(model_type)), task_(std::move(task)), recipe_(recipe) {}
+
+graph::RuntimeInfo Origin::runtime_info(ModelPart part, bool compressed) const {
+    graph::RuntimeInfo info{{"deltavino/version", version()},
+                            {"deltavino/openvino_version", openvino_version()},
+                            {"deltavino/source", source_.name},
+                            {"deltavino/weight_format", recipe_.format_name()}};
+    if (!source_.revision.empty()) {
+        info.emplace_back("deltavino/source_revision", source_.revision);
+    }
+    if (!compressed || !recipe_.compresses()) {
+        return info;
+    }
+    const CompressionOptions& options = recipe_.options();
+    const bool four_bit = in_four_bit(recipe_, part);
+    info.emplace_back("deltavino/scale_search", options.scale_search);
+    info.emplace_back("nncf/weight_compression/mode", nncf_mode(recipe_, part));
+    info.emplace_back("nncf/weight_compression/group_size",
+                      std::to_string(four_bit ? recipe_.group_size() : std::int64_t{-1}));
+    info.emplace_back("nncf/weight_compression/ratio", fmt::format("{}", four_bit ? options.ratio.value_or(1.0) : 1.0));
+    info.emplace_back("nncf/weight_compression/all_layers", four_bit && options.all_layers ? "True" : "False");
+    return info;
+}
+
+std::string Origin::config_json(const std::vector<std::string>& compressed) const {
+    Json quantization = nullptr;
+    std::string dtype = recipe_.options().weight_format.empty() ? "auto" : recipe_.format_name();
+    // A weight that --keep alone compresses is named under "keep".
+    if (recipe_.compresses() && compressed == std::vector<std::string>{graph::names::kTextModel}) {
+        quantization = quantization_json(recipe_, ModelPart::Language);
+    } else if (recipe_.compresses() && !compressed.empty()) {
+        Json models = Json::object();
+        std::vector<std::string> dtypes;
+        for (const std::string& name : compressed) {
+            const ModelPart part = name == graph::names::kLanguageModel ? ModelPart::Language : ModelPart::Other;
+            models[optimum_name(name)] = quantization_json(recipe_, part);
+            dtypes.push_back(models[optimum_name(name)]["dtype"].get<std::string>());
+        }
+        quantization = {{"quantization_configs", models}};
+        dtype = fmt::format("{}", fmt::join(dtypes, "_"));
+    }
+    const CompressionOptions& options = recipe_.options();
+    Json own{{"version", version()},
+             {"openvino_version", openvino_version()},
+             {"source", source_.name},
+             {"source_revision", or_null(source_.revision)},
+             {"model_type", model_type_},
+             {"task", task_},
+             {"weight_format", recipe_.format_name()},
+             {"scale_search", recipe_.compresses() ? Json(options.scale_search) : Json(nullptr)},
+             {"keep", options.keep},
+             {"recipe", recipe_.description()}};
+    const Json json{{"dtype", dtype},
+                    {"input_info", nullptr},
+                    {"save_onnx_model", false},
+                    {"quantization_config", quantization},
+                    {"deltavino", own}};
+    return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace deltavino::exporter
