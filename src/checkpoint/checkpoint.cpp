@@ -75,7 +75,7 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
         fail(ErrorKind::Input, "cannot read checkpoint '{}': not a folder (give the folder that has config.json)",
              directory.string());
     }
-    if (!fs::exists(directory / "config.json", error)) {
+    if (!is_there(directory / "config.json")) {
         fail(ErrorKind::Input, "cannot read checkpoint '{}': it has no config.json", directory.string());
     }
     config_text_ = read_text_file(directory / "config.json", 16u << 20);
@@ -89,7 +89,7 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
 
 std::vector<std::string> Checkpoint::shard_names() {
     std::error_code error;
-    if (fs::exists(directory_ / kIndexFile, error)) {
+    if (is_there(directory_ / kIndexFile)) {
         const std::string path = (directory_ / kIndexFile).string();
         const Json index = parse_json(read_text_file(path, 256u << 20), path);
         if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
@@ -106,7 +106,7 @@ std::vector<std::string> Checkpoint::shard_names() {
         }
         return {names.begin(), names.end()};
     }
-    if (fs::exists(directory_ / "model.safetensors", error)) {
+    if (is_there(directory_ / "model.safetensors")) {
         return {"model.safetensors"};
     }
     std::vector<std::string> names;
@@ -126,8 +126,7 @@ std::vector<std::string> Checkpoint::shard_names() {
 void Checkpoint::open_shards(const std::vector<std::string>& names) {
     Problems problems;
     for (const std::string& name : names) {
-        std::error_code error;
-        if (!fs::exists(directory_ / name, error)) {
+        if (!is_there(directory_ / name)) {
             std::size_t tensors = 0;
             for (const auto& [tensor, file] : weight_map_) {
                 tensors += file == name ? 1 : 0;
@@ -160,6 +159,12 @@ void Checkpoint::add_tensors(const InputFile& file) {
                  file.path().string(), existing->second.info.name, existing->second.file->path().string());
         }
         tensors_[name] = Tensor{std::move(info), &file};
+    }
+}
+
+void Checkpoint::require_unchanged() const {
+    for (const std::unique_ptr<InputFile>& file : files_) {
+        file->require_unchanged();
     }
 }
 
