@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <sstream>
 #include <system_error>
 
 namespace {
@@ -226,7 +227,11 @@ int run(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        const int code = app.exit(error);
+        std::ostringstream text;
+        const int code = app.exit(error, text, std::cerr);
+        if (std::fputs(text.str().c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+            return report_lost_output(std::generic_category().message(errno));
+        }
         return code == 0 ? 0 : static_cast<int>(ErrorKind::Usage);
     }
     try {
@@ -257,8 +262,7 @@ int main(int argc, char** argv) {
     prepare_process();
     const int code = run(argc, argv);
     errno = 0;
-    std::cout.flush();
-    const bool lost = std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout;
+    const bool lost = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
     if (lost && code == 0) {
         return report_lost_output(errno != 0 ? std::generic_category().message(errno) : "a write failed");
     }

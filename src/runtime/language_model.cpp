@@ -111,8 +111,7 @@ ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& mode
 }
 
 LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
-    std::error_code error;
-    takes_embeddings_ = fs::exists(directory / (std::string(names::kLanguageModel) + ".xml"), error);
+    takes_embeddings_ = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
     const std::shared_ptr<ov::Model> model = read_model(core, directory, name);
     const std::vector<const char*> wanted =

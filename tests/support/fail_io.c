@@ -1,8 +1,8 @@
-/* Preloaded into the program: lets one call of one kind fail, or kills the process before it.
+/* Preloaded into the program: lets one call of one kind fail, or ends or stops the process before it.
  *
  *   FAIL_IO_CALL    which call, from 1; 0 or absent: none
  *   FAIL_IO_KIND    only calls of this name are counted; absent: all of them
- *   FAIL_IO_ERROR   the errno of the failed call (5 EIO, 28 ENOSPC); absent or 0: the process is killed
+ *   FAIL_IO_ERROR   the errno of the failed call (5 EIO, 28 ENOSPC); kill or stop: the process gets that signal
  *   FAIL_IO_LOG     a file that gets one line per counted call: its name
  *
  * Counted are the calls that change a file system: open for writing, mkdir, write, pwrite, ftruncate, fallocate,
@@ -56,11 +56,14 @@ static int fails(const char* kind) {
     if (atomic_fetch_add(&count, 1) + 1 != number("FAIL_IO_CALL")) {
         return 0;
     }
-    const long error = number("FAIL_IO_ERROR");
-    if (error == 0) {
+    const char* action = getenv("FAIL_IO_ERROR");
+    if (action == NULL || strcmp(action, "kill") == 0) {
         kill(getpid(), SIGKILL);
+    } else if (strcmp(action, "stop") == 0) {
+        kill(getpid(), SIGSTOP);
+        return 0;
     }
-    errno = (int)error;
+    errno = (int)number("FAIL_IO_ERROR");
     return 1;
 }
 
