@@ -107,6 +107,28 @@ TEST_F(StagedDirectoryTest, KilledWhileNewFilesMovedIn) {
     EXPECT_EQ(entries(), 1u);
 }
 
+TEST_F(StagedDirectoryTest, KilledInsideATargetThatCouldBeRenamed) {
+    make(out() / ".deltavino-export" / "lock", "");
+    make(out() / ".deltavino-export" / "old" / "openvino_model.xml", "old");
+    {
+        StagedDirectory staged(out(), true, root() / "source");
+        EXPECT_EQ(text_of(out() / "openvino_model.xml"), "old");
+        EXPECT_FALSE(fs::exists(out() / ".deltavino-export"));
+        write_text_file(staged.path() / "openvino_model.xml", "new");
+        staged.commit(false);
+    }
+    EXPECT_EQ(text_of(out() / "openvino_model.xml"), "new");
+    EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(StagedDirectoryTest, ExportInsideATargetIsNotRenamedAway) {
+    fs::create_directory(out());
+    StagedDirectory staged(out(), true, root() / "source");
+    make(out() / ".deltavino-export" / "lock", "");  // as a container makes it that sees the target as a volume
+    EXPECT_TRUE(has(error_of([&] { staged.commit(); }), "another export"));
+    EXPECT_TRUE(fs::exists(out() / ".deltavino-export" / "lock"));
+}
+
 TEST_F(StagedDirectoryTest, FilesThatTheUserPutBackMeanwhileStay) {
     make(work() / "lock", "");
     make(work() / "old" / "openvino_model.xml", "old");
