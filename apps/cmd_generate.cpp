@@ -6,9 +6,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
 #include <cstdio>
 #include <iostream>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace deltavino::app {
@@ -65,7 +67,10 @@ public:
         const TextSink sink = [&](std::string_view piece) {
             if (!command_.json) {
                 std::fwrite(piece.data(), 1, piece.size(), stdout);
-                std::fflush(stdout);
+                if (std::fflush(stdout) != 0) {
+                    throw Error(ErrorKind::Output, fmt::format("cannot write to standard output: {}",
+                                                               std::generic_category().message(errno)));
+                }
                 last = piece;
             }
         };

@@ -1,14 +1,20 @@
 // Command line of deltavino: options are declared here and nowhere else.
 #include "commands.hpp"
 
+#include "base/process.hpp"
+
 #include <deltavino/error.hpp>
 #include <deltavino/version.hpp>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <iostream>
+#include <sstream>
+#include <system_error>
 
 namespace {
 
@@ -93,7 +99,9 @@ void add_export(CLI::App& app, ExportOptions& options) {
     add_compression(*command, options.compression);
     command->add_option("--report", options.report, "Write what became of each tensor to this JSON file")
         ->type_name("FILE");
-    command->add_flag("--force", options.force, "Replace the output directory when it exists");
+    command->add_flag("--force", options.force, "Replace the output directory when it holds an export");
+    command->add_flag("!--no-sync", options.sync,
+                      "Do not wait until the files are on the disk; a power cut soon after can damage them");
     command->add_flag("!--disable-convert-tokenizer", options.convert_tokenizer,
                       "Do not write the tokenizer and detokenizer models");
     command->add_flag("--assume-tied-head", options.assume_tied_head,
@@ -209,9 +217,13 @@ void add_check(CLI::App& app, app::CheckCommand& command) {
     check->add_flag("--json", command.json, "Print JSON");
 }
 
-}  // namespace
+// Text that standard output did not take is an error, too.
+int report_lost_output(const std::string& reason) {
+    std::fputs(fmt::format("error: cannot write to standard output: {}\n", reason).c_str(), stderr);
+    return static_cast<int>(ErrorKind::Output);
+}
 
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     CLI::App app{"deltavino turns Qwen3.5-family checkpoints into OpenVINO models, without Python", "deltavino"};
     app.footer(kFooter);
     app.set_version_flag("--version", fmt::format("deltavino {} (OpenVINO {})", version(), openvino_version()));
@@ -240,7 +252,11 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        const int code = app.exit(error);
+        std::ostringstream text;
+        const int code = app.exit(error, text, std::cerr);
+        if (std::fputs(text.str().c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+            return report_lost_output(std::generic_category().message(errno));
+        }
         return code == 0 ? 0 : static_cast<int>(ErrorKind::Usage);
     }
     try {
@@ -256,10 +272,27 @@ int main(int argc, char** argv) {
         return app.got_subcommand("export") ? app::run_export(export_options)
                                             : app::run_inspect(inspect_path, inspect_json);
     } catch (const Error& error) {
-        fmt::print(stderr, "error: {}\n", error.what());
+        std::fputs(fmt::format("error: {}\n", error.what()).c_str(), stderr);
         return error.exit_code();
     } catch (const std::exception& error) {
-        fmt::print(stderr, "error: internal: {}\n", error.what());
+        const auto* from_system = dynamic_cast<const std::system_error*>(&error);
+        if (from_system != nullptr && std::ferror(stdout) != 0) {
+            return report_lost_output(from_system->code().message());
+        }
+        std::fputs(fmt::format("error: internal: {}\n", error.what()).c_str(), stderr);
         return static_cast<int>(ErrorKind::Internal);
     }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    prepare_process();
+    const int code = run(argc, argv);
+    errno = 0;
+    const bool lost = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
+    if (lost && code == 0) {
+        return report_lost_output(errno != 0 ? std::generic_category().message(errno) : "a write failed");
+    }
+    return code;
 }

@@ -32,7 +32,8 @@ struct ExportOptions {
     std::string task = "auto";     // auto, text-generation-with-past or image-text-to-text
     CompressionOptions compression;
     std::filesystem::path report;   // JSON file with one entry per tensor; empty: none
-    bool force = false;             // replace `output` when it exists
+    bool force = false;             // replace `output` when it exists and an export wrote it
+    bool sync = true;               // wait until the files are on the disk before they appear
     bool convert_tokenizer = true;  // write the tokenizer and detokenizer models
     bool assume_tied_head = false;  // use the embedding when config.json says untied and there is no head
     bool allow_nonfinite = false;   // export weights that hold NaN or infinity

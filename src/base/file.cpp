@@ -6,14 +6,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
-#include <algorithm>
 #include <cerrno>
-#include <csignal>
-#include <cstring>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 namespace deltavino {
 namespace {
@@ -21,51 +17,65 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string reason() {
-    return std::strerror(errno);
+    return system_reason(errno);
 }
 
-// Removes the staging directories that a killed run left beside `target`.
-void remove_abandoned(const fs::path& parent, const std::string& prefix) {
-    std::error_code ignored;
-    std::vector<fs::path> abandoned;
-    for (const fs::directory_entry& entry : fs::directory_iterator(parent, ignored)) {
-        const std::string name = entry.path().filename().string();
-        if (!name.starts_with(prefix)) {
-            continue;
-        }
-        const std::string pid_text = name.substr(prefix.size());
-        const bool digits =
-            !pid_text.empty() && pid_text.size() < 10 && pid_text.find_first_not_of("0123456789") == std::string::npos;
-        if (digits && ::kill(std::stoi(pid_text), 0) != 0 && errno == ESRCH) {
-            abandoned.push_back(entry.path());
-        }
-    }
-    for (const fs::path& path : abandoned) {
-        fs::remove_all(path, ignored);
-    }
+// A write that failed with errno, with what helps against it.
+std::string write_reason() {
+    const int code = errno;
+    return system_reason(code) + (code == EFBIG ? " (over a file-size limit: see `ulimit -f`)" : "");
 }
 
-// Whether `inner` is `outer` or stands below it, symbolic links followed.
-bool lies_in(const fs::path& inner, const fs::path& outer) {
+const char* kind_of(mode_t mode) {
+    return S_ISDIR(mode)                    ? "a folder"
+           : S_ISFIFO(mode)                 ? "a named pipe"
+           : S_ISSOCK(mode)                 ? "a socket"
+           : S_ISCHR(mode) || S_ISBLK(mode) ? "a device"
+                                            : "something else";
+}
+
+[[noreturn]] void fail_open(const fs::path& path, int code) {
     std::error_code error;
-    const fs::path below = fs::canonical(inner, error);
-    const fs::path above = fs::canonical(outer, error);
-    return !error && std::mismatch(above.begin(), above.end(), below.begin(), below.end()).first == above.end();
+    if (code == ENOENT && fs::is_symlink(fs::symlink_status(path, error))) {
+        fail(ErrorKind::Input, "cannot open '{}': it is a link to '{}', where nothing is (an incomplete download?)",
+             path.string(), fs::read_symlink(path, error).string());
+    }
+    fail(ErrorKind::Input, "cannot open '{}': {}", path.string(), system_reason(code));
+}
+
+void require_regular(const fs::path& path, const struct stat& info) {
+    if (!S_ISREG(info.st_mode)) {
+        fail(ErrorKind::Input, "cannot read '{}': it is {}, not a regular file", path.string(), kind_of(info.st_mode));
+    }
 }
 
 }  // namespace
 
+std::string system_reason(int code) {
+    return std::generic_category().message(code);
+}
+
 InputFile::InputFile(const fs::path& path) : path_(path) {
-    handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (handle_ < 0) {
-        fail(ErrorKind::Input, "cannot open '{}': {}", path.string(), reason());
-    }
     struct stat info{};
-    if (::fstat(handle_, &info) != 0 || !S_ISREG(info.st_mode)) {
+    if (::stat(path.c_str(), &info) != 0) {
+        fail_open(path, errno);
+    }
+    require_regular(path, info);  // before opening, which can wait or do something on a device
+    handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (handle_ < 0) {
+        fail_open(path, errno);
+    }
+    try {
+        if (::fstat(handle_, &info) != 0) {
+            fail_open(path, errno);
+        }
+        require_regular(path, info);
+    } catch (...) {
         ::close(handle_);
-        fail(ErrorKind::Input, "cannot read '{}': not a regular file", path.string());
+        throw;
     }
     size_ = static_cast<std::uint64_t>(info.st_size);
+    changed_ = info.st_mtim;
 }
 
 InputFile::~InputFile() {
@@ -75,7 +85,10 @@ InputFile::~InputFile() {
 }
 
 InputFile::InputFile(InputFile&& other) noexcept
-    : path_(std::move(other.path_)), size_(other.size_), handle_(std::exchange(other.handle_, -1)) {}
+    : path_(std::move(other.path_)),
+      size_(other.size_),
+      changed_(other.changed_),
+      handle_(std::exchange(other.handle_, -1)) {}
 
 void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
     std::size_t done = 0;
@@ -96,11 +109,25 @@ void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
     }
 }
 
+void InputFile::require_unchanged() const {
+    struct stat info{};
+    if (::fstat(handle_, &info) != 0) {
+        fail(ErrorKind::Input, "cannot read '{}': {}", path_.string(), reason());
+    }
+    if (static_cast<std::uint64_t>(info.st_size) != size_ || info.st_mtim.tv_sec != changed_.tv_sec ||
+        info.st_mtim.tv_nsec != changed_.tv_nsec) {
+        fail(ErrorKind::Input, "cannot use '{}': it was written to while it was read (a download that still runs?)",
+             path_.string());
+    }
+}
+
 OutputFile::OutputFile(const fs::path& path) : path_(path) {
-    handle_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    // A named pipe that nobody reads is an error, not something to wait for.
+    handle_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
     if (handle_ < 0) {
         fail(ErrorKind::Output, "cannot create '{}': {}", path.string(), reason());
     }
+    ::fcntl(handle_, F_SETFL, ::fcntl(handle_, F_GETFL) & ~O_NONBLOCK);
 }
 
 OutputFile::~OutputFile() {
@@ -116,23 +143,29 @@ void OutputFile::reserve(std::uint64_t bytes) {
     if (bytes == 0) {
         return;
     }
-    const int status = ::posix_fallocate(handle_, 0, static_cast<off_t>(bytes));
-    if (status == 0 || status == EOPNOTSUPP || status == EINVAL) {
+    // Not posix_fallocate: where the file system cannot reserve, it writes zeros over the whole length.
+    int status = 0;
+    do {
+        status = ::fallocate(handle_, 0, 0, static_cast<off_t>(bytes));
+    } while (status != 0 && errno == EINTR);
+    if (status == 0 || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) {
         return;  // file systems without reservation find out while writing
     }
-    fail(ErrorKind::Output, "cannot write '{}': {} bytes are needed: {}", path_.string(), bytes, std::strerror(status));
+    fail(ErrorKind::Output, "cannot write '{}': {} bytes are needed: {}", path_.string(), bytes, write_reason());
 }
 
 void OutputFile::write(std::uint64_t offset, std::span<const std::byte> data) {
     std::size_t done = 0;
     while (done < data.size()) {
-        const ssize_t put =
-            ::pwrite(handle_, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+        ssize_t put = ::pwrite(handle_, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+        if (put < 0 && errno == ESPIPE) {
+            put = ::write(handle_, data.data() + done, data.size() - done);  // a pipe has no positions
+        }
         if (put < 0 && errno == EINTR) {
             continue;
         }
         if (put <= 0) {
-            fail(ErrorKind::Output, "cannot write '{}' at byte {}: {}", path_.string(), offset + done, reason());
+            fail(ErrorKind::Output, "cannot write '{}' at byte {}: {}", path_.string(), offset + done, write_reason());
         }
         done += static_cast<std::size_t>(put);
     }
@@ -153,6 +186,7 @@ std::string read_text_file(const fs::path& path, std::uint64_t limit) {
     }
     std::string text(static_cast<std::size_t>(file.size()), '\0');
     file.read(0, std::as_writable_bytes(std::span(text)));
+    file.require_unchanged();
     return text;
 }
 
@@ -162,17 +196,38 @@ void write_text_file(const fs::path& path, std::string_view text) {
     file.close();
 }
 
-std::uint64_t free_disk_bytes(const fs::path& path) {
-    std::error_code ignored;
-    fs::path existing = fs::absolute(path, ignored);
-    while (!fs::exists(existing, ignored) && existing.has_parent_path() && existing != existing.parent_path()) {
-        existing = existing.parent_path();
+bool is_there(const fs::path& path) {
+    struct stat info{};
+    return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+void require_readable_model(const fs::path& xml) {
+    const InputFile graph(xml);
+    fs::path bin = xml;
+    bin.replace_extension(".bin");
+    if (is_there(bin)) {
+        const InputFile weights(bin);
     }
-    struct statvfs info{};
-    if (::statvfs(existing.c_str(), &info) != 0) {
-        fail(ErrorKind::Output, "cannot ask for the free space at '{}': {}", existing.string(), reason());
+}
+
+void sync_to_disk(const fs::path& path) {
+    const int handle = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int status = handle < 0 ? -1 : 0;
+    int code = errno;
+    while (handle >= 0) {
+        status = ::fsync(handle);
+        code = errno;
+        if (status == 0 || code != EINTR) {
+            break;
+        }
     }
-    return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+    if (handle >= 0) {
+        ::close(handle);
+    }
+    // Some file systems have nothing to wait for, or not for folders.
+    if (status != 0 && code != EINVAL && code != ENOSYS && code != EOPNOTSUPP) {
+        fail(ErrorKind::Output, "cannot bring '{}' to the disk: {}", path.string(), system_reason(code));
+    }
 }
 
 std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes) {
@@ -183,84 +238,6 @@ std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes) {
         fail(ErrorKind::Internal, "cannot reserve {} bytes of address space: {}", bytes, reason());
     }
     return {range, [size](void* p) { ::munmap(p, size); }};
-}
-
-StagedDirectory::StagedDirectory(const fs::path& target, bool replace, const fs::path& source) : replace_(replace) {
-    std::error_code error;
-    target_ = fs::absolute(target, error).lexically_normal();
-    if (!target_.has_filename()) {
-        target_ = target_.parent_path();  // 'out/' and 'out' are the same
-    }
-    if (target_.empty() || target_ == target_.root_path()) {
-        fail(ErrorKind::Output, "cannot write to '{}': it is not a folder that can be replaced", target.string());
-    }
-    const fs::file_status status = fs::symlink_status(target_, error);
-    if (fs::exists(status) && !fs::is_directory(fs::status(target_, error))) {
-        fail(ErrorKind::Output, "cannot write to '{}': it exists and is not a directory", target.string());
-    }
-    if (fs::exists(status) && !replace && !fs::is_empty(target_, error)) {
-        fail(ErrorKind::Output, "cannot write to '{}': it exists and is not empty; --force replaces it",
-             target.string());
-    }
-    if (fs::exists(status) && !fs::is_empty(target_, error)) {
-        for (const auto& [path, what] :
-             {std::pair(source, "the input"), std::pair(fs::current_path(error), "the current folder")}) {
-            if (lies_in(path, target_)) {
-                fail(ErrorKind::Output, "cannot replace '{}': {} '{}' lies in it", target.string(), what,
-                     path.string());
-            }
-        }
-    }
-    const fs::path parent = target_.parent_path();
-    fs::create_directories(parent, error);
-    if (error) {
-        fail(ErrorKind::Output, "cannot create '{}': {}", parent.string(), error.message());
-    }
-    const std::string prefix = "." + target_.filename().string() + ".deltavino-";
-    remove_abandoned(parent, prefix);
-    staging_ = parent / (prefix + std::to_string(::getpid()));
-    fs::remove_all(staging_, error);
-    if (!fs::create_directory(staging_, error) || error) {
-        fail(ErrorKind::Output, "cannot create a folder in '{}': {}", parent.string(), error.message());
-    }
-}
-
-StagedDirectory::~StagedDirectory() {
-    if (!committed_) {
-        std::error_code ignored;
-        fs::remove_all(staging_, ignored);
-    }
-}
-
-void StagedDirectory::commit() {
-    std::error_code error;
-    // rename() replaces an empty directory; a full one is moved aside first so that the target is
-    // always either the old or the new output.
-    fs::path old;
-    if (fs::exists(target_, error) && !fs::is_empty(target_, error)) {
-        if (!replace_) {
-            fail(ErrorKind::Output, "cannot write to '{}': something was put there meanwhile", target_.string());
-        }
-        old = staging_;
-        old += "-old";
-        fs::remove_all(old, error);
-        fs::rename(target_, old, error);
-        if (error) {
-            fail(ErrorKind::Output, "cannot replace '{}': {}", target_.string(), error.message());
-        }
-    }
-    fs::rename(staging_, target_, error);
-    if (error) {
-        const std::string why = error.message();
-        if (!old.empty()) {
-            fs::rename(old, target_, error);
-        }
-        fail(ErrorKind::Output, "cannot move the finished output to '{}': {}", target_.string(), why);
-    }
-    committed_ = true;
-    if (!old.empty()) {
-        fs::remove_all(old, error);
-    }
 }
 
 }  // namespace deltavino

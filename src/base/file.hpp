@@ -1,4 +1,4 @@
-// Files: the only place, with file.cpp, that knows the operating system's calls.
+// Files: with staged_directory.cpp and file_lock.cpp the only place that knows the operating system's calls.
 //
 // Reads and writes are positioned, so several threads may share one open file. Every failure is an
 // Error that names the path and the system's reason.
@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -17,7 +18,8 @@ namespace deltavino {
 // A file opened for reading. Thread-safe: reads carry their own position.
 class InputFile {
 public:
-    // Throws ErrorKind::Input when the file cannot be opened or is not a regular file.
+    // Throws ErrorKind::Input when the file cannot be opened or is not a regular file; never waits for a
+    // named pipe or a device.
     explicit InputFile(const std::filesystem::path& path);
     ~InputFile();
     InputFile(InputFile&& other) noexcept;
@@ -28,10 +30,13 @@ public:
 
     // Fills `out` from `offset`; throws when the file ends before.
     void read(std::uint64_t offset, std::span<std::byte> out) const;
+    // Throws ErrorKind::Input when somebody wrote to the file since it was opened.
+    void require_unchanged() const;
 
 private:
     std::filesystem::path path_;
     std::uint64_t size_ = 0;
+    std::timespec changed_{};
     int handle_ = -1;
 };
 
@@ -46,7 +51,8 @@ public:
 
     const std::filesystem::path& path() const { return path_; }
 
-    // Reserves `bytes` on the disk so that a full disk shows before the work starts.
+    // Reserves `bytes` on the disk so that a full disk shows before the work starts. File systems that
+    // cannot do so let it pass.
     void reserve(std::uint64_t bytes);
     void write(std::uint64_t offset, std::span<const std::byte> data);
     // Reports errors that the system kept until now; the destructor only closes.
@@ -61,32 +67,22 @@ private:
 std::string read_text_file(const std::filesystem::path& path, std::uint64_t limit = 1ull << 30);
 void write_text_file(const std::filesystem::path& path, std::string_view text);
 
-// Bytes a user of this process may still write on the disk that holds `path` (or its nearest existing parent).
-std::uint64_t free_disk_bytes(const std::filesystem::path& path);
+// Whether anything stands at `path`: also a link to nothing, a named pipe or what may not be looked at, so
+// that whoever reads it next says what is wrong with it instead of taking it for absent.
+bool is_there(const std::filesystem::path& path);
+
+// Throws as InputFile does, for a model that another library opens: the .xml, and the .bin beside it when it
+// is there.
+void require_readable_model(const std::filesystem::path& xml);
+
+// Waits until the file or folder is on the disk; throws ErrorKind::Output.
+void sync_to_disk(const std::filesystem::path& path);
+
+// What the system calls an error number.
+std::string system_reason(int code);
 
 // A read-only range of zero bytes that takes no memory: the stand-in for weights that are only
 // streamed to disk. Views into it stay valid as long as the returned pointer lives.
 std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes);
-
-// Output that is invisible at its target until `commit`: the directory is made beside the target
-// and renamed at the end; without commit the destructor removes it.
-class StagedDirectory {
-public:
-    // Throws ErrorKind::Output when `target` exists and is not an empty directory, unless `replace`; and
-    // even then when `source`, from which the output is made, or the current directory lies in it.
-    StagedDirectory(const std::filesystem::path& target, bool replace, const std::filesystem::path& source);
-    ~StagedDirectory();
-    StagedDirectory(const StagedDirectory&) = delete;
-    StagedDirectory& operator=(const StagedDirectory&) = delete;
-
-    const std::filesystem::path& path() const { return staging_; }
-    void commit();
-
-private:
-    std::filesystem::path target_;
-    std::filesystem::path staging_;
-    bool replace_ = false;
-    bool committed_ = false;
-};
 
 }  // namespace deltavino

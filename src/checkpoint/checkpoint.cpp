@@ -77,7 +77,7 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
              "cannot export '{}': it holds a LoRA adapter (adapter_config.json); merge it into its base model first",
              directory.string());
     }
-    if (!fs::exists(directory / "config.json", error)) {
+    if (!is_there(directory / "config.json")) {
         fail(ErrorKind::Input, "cannot read checkpoint '{}': it has no config.json", directory.string());
     }
     config_text_ = read_text_file(directory / "config.json", 16u << 20);
@@ -91,7 +91,7 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
 
 std::vector<std::string> Checkpoint::shard_names() {
     std::error_code error;
-    if (fs::exists(directory_ / kIndexFile, error)) {
+    if (is_there(directory_ / kIndexFile)) {
         const std::string path = (directory_ / kIndexFile).string();
         const Json index = parse_json(read_text_file(path, 256u << 20), path);
         if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
@@ -108,7 +108,7 @@ std::vector<std::string> Checkpoint::shard_names() {
         }
         return {names.begin(), names.end()};
     }
-    if (fs::exists(directory_ / "model.safetensors", error)) {
+    if (is_there(directory_ / "model.safetensors")) {
         return {"model.safetensors"};
     }
     std::vector<std::string> names;
@@ -128,8 +128,7 @@ std::vector<std::string> Checkpoint::shard_names() {
 void Checkpoint::open_shards(const std::vector<std::string>& names) {
     Problems problems;
     for (const std::string& name : names) {
-        std::error_code error;
-        if (!fs::exists(directory_ / name, error)) {
+        if (!is_there(directory_ / name)) {
             std::size_t tensors = 0;
             for (const auto& [tensor, file] : weight_map_) {
                 tensors += file == name ? 1 : 0;
@@ -162,6 +161,12 @@ void Checkpoint::add_tensors(const InputFile& file) {
                  file.path().string(), existing->second.info.name, existing->second.file->path().string());
         }
         tensors_[name] = Tensor{std::move(info), &file};
+    }
+}
+
+void Checkpoint::require_unchanged() const {
+    for (const std::unique_ptr<InputFile>& file : files_) {
+        file->require_unchanged();
     }
 }
 

@@ -47,6 +47,9 @@ public:
     // Values of a small F32, F16 or BF16 tensor.
     std::vector<float> read_floats(const Tensor& tensor) const;
 
+    // Throws ErrorKind::Input when a shard was written to since it was opened.
+    void require_unchanged() const;
+
 private:
     void open_shards(const std::vector<std::string>& names);
     void add_tensors(const InputFile& file);

@@ -36,8 +36,7 @@ std::uint64_t weight_bytes(const fs::path& directory) {
 class Scorer {
 public:
     Scorer(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
-        std::error_code error;
-        const bool text = fs::exists(directory / (std::string(names::kTextModel) + ".xml"), error);
+        const bool text = is_there(directory / (std::string(names::kTextModel) + ".xml"));
         const char* name = text ? names::kTextModel : names::kLanguageModel;
         model_ = compile(core, read_model(core, directory, name), name, settings).create_infer_request();
         if (!text) {

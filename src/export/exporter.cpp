@@ -5,6 +5,8 @@
 #include "base/checked.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/staged_directory.hpp"
+#include "base/staged_file.hpp"
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "export/artifact.hpp"
@@ -20,6 +22,7 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
+#include <span>
 
 namespace deltavino {
 namespace {
@@ -27,16 +30,12 @@ namespace {
 using namespace exporter;
 using checkpoint::Checkpoint;
 
-void require_space(const std::vector<Artifact>& artifacts, const std::filesystem::path& output) {
-    std::uint64_t needed = 128u << 20;  // side files and tokenizer models
+void claim_space(std::span<const Artifact> artifacts, StagedDirectory& directory) {
+    std::uint64_t needed = 0;
     for (const Artifact& artifact : artifacts) {
         needed = checked_add(needed, artifact.layout.bytes());
     }
-    const std::uint64_t free = free_disk_bytes(output);
-    if (free < needed) {
-        fail(ErrorKind::Output, "cannot write '{}': {} ({} bytes) are needed on its disk, {} are free", output.string(),
-             human_bytes(needed), needed, human_bytes(free));
-    }
+    directory.claim_space(needed);
 }
 
 std::vector<std::string> compressed_models(const std::vector<Artifact>& artifacts) {
@@ -50,27 +49,19 @@ std::vector<std::string> compressed_models(const std::vector<Artifact>& artifact
 }
 
 // Returns the bytes written.
-std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, const std::filesystem::path& directory) {
+std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, StagedDirectory& directory) {
     tokenizer::TokenizerModels models = tokenizer::build_tokenizer_models(checkpoint);
     Artifact both[] = {
         {graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}},
         {graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}}};
+    std::for_each(std::begin(both), std::end(both), lay_out);
+    claim_space(both, directory);
     std::uint64_t bytes = 0;
-    for (Artifact& artifact : both) {
-        lay_out(artifact);
-        write_artifact(artifact, directory).close();
+    for (const Artifact& artifact : both) {
+        write_artifact(artifact, directory.path()).close();
         bytes += artifact.layout.bytes();
     }
     return bytes;
-}
-
-// Before the work rather than after it.
-void require_report_folder(const std::filesystem::path& report) {
-    std::error_code error;
-    if (!report.empty() &&
-        !std::filesystem::is_directory(std::filesystem::absolute(report, error).parent_path(), error)) {
-        fail(ErrorKind::Output, "cannot write the report '{}': its folder does not exist", report.string());
-    }
 }
 
 }  // namespace
@@ -78,7 +69,6 @@ void require_report_folder(const std::filesystem::path& report) {
 ExportSummary export_model(const ExportOptions& options, ProgressSink& progress) {
     const auto start = std::chrono::steady_clock::now();
     Recipe recipe(options.compression);  // a wrong option shows before any file is read
-    require_report_folder(options.report);
     const Checkpoint checkpoint(options.model);
     const models::Plan plan = models::make_plan(checkpoint, options.task, options.assume_tied_head);
     for (const std::string& note : plan.notes) {
@@ -99,6 +89,7 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
         progress.note(note);
     }
     StagedDirectory directory(options.output, options.force, options.model);
+    StagedFile report(options.report, directory);
     if (recipe.needs_sensitivities()) {
         measure_sensitivities(checkpoint, plan, recipe);
     }
@@ -110,7 +101,6 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
         progress.note(fallback);
     }
     std::for_each(artifacts.begin(), artifacts.end(), lay_out);
-    require_space(artifacts, options.output);
     copy_side_files(options.model, directory.path());
     for (const auto& [name, text] : processors.files) {
         write_text_file(directory.path() / name, text);
@@ -119,9 +109,11 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
                     vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
                            : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
     write_text_file(directory.path() / kOriginFile, origin.config_json(compressed_models(artifacts)));
+    report.require_unused();
+    claim_space(artifacts, directory);  // after the small files, which then need not be counted
     ExportSummary summary;
     const auto beside = [&] {
-        summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory.path()) : 0;
+        summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory) : 0;
     };
     const std::vector<quant::BlockStatistics> statistics = stream_artifacts(
         artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
@@ -140,10 +132,12 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     if (progress.cancelled()) {
         fail(ErrorKind::Cancelled, "stopped");
     }
+    checkpoint.require_unchanged();
     if (!options.report.empty()) {
-        write_report(options.report, summary);
+        write_report(report.path(), summary);
+        report.commit(options.sync);
     }
-    directory.commit();
+    directory.commit(options.sync);
     summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return summary;
 }

@@ -349,11 +349,11 @@ Inspection inspect_exported(const fs::path& path) {
             json["models"][name] = Json::object();  // needs the tokenizers extension to be read
             continue;
         }
-        std::error_code error;
-        if (!fs::exists(fs::path(file).replace_extension(".bin"), error)) {
+        if (!is_there(fs::path(file).replace_extension(".bin"))) {
             json["models"][name] = nullptr;  // named below among the missing files
             continue;
         }
+        require_readable_model(file);
         try {
             json["models"][name] = model_json(*core.read_model(file));
         } catch (const std::exception& failure) {

@@ -2,6 +2,7 @@
 #include "runtime/engine.hpp"
 
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "graph/names.hpp"
 #include "runtime/chat/template.hpp"
 #include "runtime/openvino_call.hpp"
@@ -21,7 +22,7 @@ const fs::path& require_directory(const fs::path& directory) {
         fail(ErrorKind::Input, "cannot use '{}': it is not a directory", directory.string());
     }
     const auto has = [&](const char* name) {
-        return fs::exists(directory / (std::string(name) + ".xml"), error);
+        return is_there(directory / (std::string(name) + ".xml"));
     };
     if (!has(names::kTextModel) && !has(names::kLanguageModel)) {
         fail(ErrorKind::Input,

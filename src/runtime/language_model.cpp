@@ -2,6 +2,7 @@
 #include "runtime/language_model.hpp"
 
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "graph/names.hpp"
 #include "runtime/openvino_call.hpp"
 
@@ -94,10 +95,10 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
 
 std::shared_ptr<ov::Model> read_model(ov::Core& core, const fs::path& directory, const char* name) {
     const fs::path xml = directory / (std::string(name) + ".xml");
-    std::error_code error;
-    if (!fs::exists(xml, error)) {
+    if (!is_there(xml)) {
         fail(ErrorKind::Input, "cannot use '{}': '{}' is missing", directory.string(), xml.filename().string());
     }
+    require_readable_model(xml);
     return openvino_call(ErrorKind::Input, fmt::format("read '{}'", xml.string()),
                          [&]() { return core.read_model(xml); });
 }
@@ -110,8 +111,7 @@ ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& mode
 }
 
 LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
-    std::error_code error;
-    takes_embeddings_ = fs::exists(directory / (std::string(names::kLanguageModel) + ".xml"), error);
+    takes_embeddings_ = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
     const std::shared_ptr<ov::Model> model = read_model(core, directory, name);
     const std::vector<const char*> wanted =

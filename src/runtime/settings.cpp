@@ -73,8 +73,7 @@ struct Section {
 };
 
 std::optional<Section> read_section(const fs::path& path) {
-    std::error_code error;
-    if (!fs::exists(path, error)) {
+    if (!is_there(path)) {
         return std::nullopt;
     }
     Section section{{}, fmt::format("'{}'", path.string())};
@@ -229,9 +228,8 @@ std::uint32_t read_position_grid_side(const fs::path& directory) {
 }
 
 std::optional<std::string> read_chat_template(const fs::path& directory) {
-    std::error_code error;
     const fs::path jinja = directory / "chat_template.jinja";
-    if (fs::exists(jinja, error)) {
+    if (is_there(jinja)) {
         return read_text_file(jinja, kMaxFileBytes);
     }
     for (const char* name : {"chat_template.json", "tokenizer_config.json"}) {

@@ -8,6 +8,7 @@
 #include "tokenizer/ir.hpp"
 
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "graph/extension_op.hpp"
 #include "graph/names.hpp"
 #include "graph/ops.hpp"
@@ -397,7 +398,7 @@ private:
 
 TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory) {
     const fs::path path = checkpoint_directory / "tokenizer.json";
-    if (!fs::exists(path)) {
+    if (!is_there(path)) {
         fail_without_file(checkpoint_directory);
     }
     Problems input;

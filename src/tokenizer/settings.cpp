@@ -18,7 +18,7 @@ constexpr std::array kRoles{"bos_token", "eos_token", "unk_token", "sep_token", 
 
 // An empty object when the file does not exist.
 Json read_optional_json(const fs::path& path) {
-    if (!fs::exists(path)) {
+    if (!is_there(path)) {
         return Json::object();
     }
     Json json = parse_json(read_text_file(path), path.string());
@@ -182,7 +182,7 @@ private:
     // The later files win, as in transformers and GenAI.
     std::string find_chat_template() {
         const fs::path jinja = directory_ / "chat_template.jinja";
-        if (fs::exists(jinja)) {
+        if (is_there(jinja)) {
             std::string text = read_text_file(jinja);
             text.erase(std::remove(text.begin(), text.end(), '\r'), text.end());  // as Python reads text
             return text;

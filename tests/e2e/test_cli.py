@@ -199,10 +199,11 @@ def test_no_such_checkpoint(deltavino, tmp_path):
 def test_target_is_not_empty(deltavino, checkpoint):
     out = checkpoint.parent / "out"
     out.mkdir()
-    (out / "mine.txt").write_text("keep me")
+    (out / "openvino_model.xml").write_text("an older export")
+    (out / "mine.txt").write_text("beside it")
     result = deltavino("export", "-m", checkpoint, out, *TEXT)
     assert result.returncode == OUTPUT and "--force" in result.stderr
-    assert os.listdir(out) == ["mine.txt"]
+    assert sorted(os.listdir(out)) == ["mine.txt", "openvino_model.xml"]
     result = deltavino("export", "-m", checkpoint, out, *TEXT, "--force")
     assert result.returncode == 0, result.stderr
     assert "mine.txt" not in os.listdir(out) and "openvino_model.xml" in os.listdir(out)
@@ -287,7 +288,7 @@ def test_interrupted(tmp_path, number):
     program = os.environ.get("DELTAVINO", str(ROOT / "build" / "deltavino"))
     process = subprocess.Popen([program, "export", "-m", str(checkpoint), str(tmp_path / "out"), *TEXT, "--weight-format", "fp32"], stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 20
-    while not list(tmp_path.glob(".out.deltavino-*/openvino_model.bin")) and time.time() < deadline:
+    while not list(tmp_path.glob(".out.deltavino-*/new/openvino_model.bin")) and time.time() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
     _, error = process.communicate(timeout=30)
@@ -297,10 +298,10 @@ def test_interrupted(tmp_path, number):
 
 
 def test_leftovers_of_a_killed_run_are_removed(deltavino, checkpoint):
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    leftover = checkpoint.parent / f".out.deltavino-{dead.pid}"
-    leftover.mkdir()
+    leftover = checkpoint.parent / ".out.deltavino-export"
+    (leftover / "new").mkdir(parents=True)
+    (leftover / "new" / "openvino_model.bin").write_bytes(b"half")
+    (leftover / "lock").touch()
     result = deltavino("export", "-m", checkpoint, checkpoint.parent / "out", *TEXT)
     assert result.returncode == 0, result.stderr
     assert not leftover.exists()

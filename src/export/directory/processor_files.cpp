@@ -19,8 +19,7 @@ constexpr const char* kImage = "preprocessor_config.json";
 constexpr const char* kVideo = "video_preprocessor_config.json";
 
 std::optional<Json> read_object(const fs::path& file) {
-    std::error_code error;
-    if (!fs::is_regular_file(file, error)) {
+    if (!is_there(file)) {
         return std::nullopt;
     }
     Json json = parse_json(read_text_file(file), file.string());

@@ -26,8 +26,7 @@ constexpr std::array kTextFiles{
 };
 
 void copy_if_present(const fs::path& from, const fs::path& to) {
-    std::error_code error;
-    if (fs::is_regular_file(from, error)) {
+    if (is_there(from)) {
         write_text_file(to, read_text_file(from));
     }
 }

@@ -3,6 +3,7 @@
 #include "runtime/chat/tokenizer.hpp"
 
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "base/library_path.hpp"
 #include "graph/names.hpp"
 #include "runtime/openvino_call.hpp"
@@ -51,12 +52,12 @@ fs::path find_library() {
 ov::InferRequest load(ov::Core& core, const fs::path& directory, const char* model_name,
                       const std::function<void(const ov::Model&)>& look) {
     const fs::path xml = directory / (std::string(model_name) + ".xml");
-    std::error_code error;
-    if (!fs::exists(xml, error)) {
+    if (!is_there(xml)) {
         fail(ErrorKind::Input,
              "cannot use '{}': '{}' is missing; the export writes it unless --disable-convert-tokenizer is given",
              directory.string(), xml.filename().string());
     }
+    require_readable_model(xml);
     return openvino_call(ErrorKind::Input, fmt::format("load '{}'", xml.string()), [&]() {
         const std::shared_ptr<ov::Model> model = core.read_model(xml);
         look(*model);
