@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,6 +39,9 @@ struct ExportOptions {
     bool assume_tied_head = false;  // use the embedding when config.json says untied and there is no head
     bool allow_nonfinite = false;   // export weights that hold NaN or infinity
     unsigned threads = 0;           // 0: one per core
+    // Called with the folder that holds the finished files, before they stand at `output`; what it throws ends
+    // the export, and nothing is changed there.
+    std::function<void(const std::filesystem::path& directory)> before_publishing;
 };
 
 struct ExportSummaryRow {

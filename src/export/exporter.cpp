@@ -133,6 +133,9 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
         fail(ErrorKind::Cancelled, "stopped");
     }
     checkpoint.require_unchanged();
+    if (options.before_publishing) {
+        options.before_publishing(directory.path());
+    }
     if (!options.report.empty()) {
         write_report(report.path(), summary);
         report.commit(options.sync);

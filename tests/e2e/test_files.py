@@ -181,7 +181,7 @@ def unprivileged():
     if version.returncode != 0:
         pytest.skip("the program's folder is closed to other users")
     folder = Path(tempfile.mkdtemp(prefix="deltavino-files-"))
-    shutil.copytree(SOURCE, folder / "checkpoint")
+    shutil.copytree(SOURCE, folder / SOURCE.name)  # an export says what its source was called
     if user:
         for path in [folder, *folder.rglob("*")]:
             os.chown(path, 65534, 65534)
@@ -203,7 +203,7 @@ def test_parent_is_not_writable(deltavino, unprivileged, old, new):
 
     def run(name: str, *options: str):
         out = folder / "parent" / name
-        return export(deltavino, out, *NEW, *options, source=folder / "checkpoint", cwd="/", **user)
+        return export(deltavino, out, *NEW, *options, source=folder / SOURCE.name, cwd="/", **user)
 
     result = run("out", "--force")
     assert result.returncode == 0, result.stderr
