@@ -1,6 +1,7 @@
 """What README and --help promise about an export, checked in the files through OpenVINO and numpy."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -223,6 +224,33 @@ def test_report(tmp_path, case, name):
                 assert compressed or error <= (2**-11 if entry["stored_as"] == "f16" else 0), tensor_name
                 compared += 1
     assert compared > 20
+
+
+def test_the_table_sums_the_report_up(tmp_path):
+    """One row per role and storage; errors weighed by elements."""
+    options = ("--weight-format", "int4", "--keep", "*layers.0.mlp.down_proj*=int4_sym")
+    result = run_deltavino("export", "--model", KJV, tmp_path / "out", *options, "--report", tmp_path / "report.json")
+    assert result.returncode == 0, result.stderr
+    kinds: dict[tuple, list[dict]] = {}
+    for entry in json.loads((tmp_path / "report.json").read_text())["tensors"]:
+        kinds.setdefault((entry["role"], entry["stored_as"]), []).append(entry)
+    shown = {tuple(re.split(r" {2,}", line.strip())[0:3]): line for line in result.stdout.splitlines()}
+    assert len(kinds) > 8
+    for (role, stored_as), entries in kinds.items():
+        line = shown[(role, str(len(entries)), stored_as)]
+        sizes = [int(np.prod(entry["shape"])) for entry in entries]
+        errors = [entry["relative_error"] for entry in entries]
+        mean = np.average(errors, weights=sizes)
+        assert line.split("  ")[-1].strip() == (f"{100 * mean:.2f} %" if mean else "-"), line
+        for key in ["bytes_read", "bytes_written"]:
+            assert human_bytes(sum(entry[key] for entry in entries)) in line
+
+
+def human_bytes(number: int) -> str:
+    for unit, size in [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)]:
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} bytes"
 
 
 # --ratio
