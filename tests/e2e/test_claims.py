@@ -1,6 +1,7 @@
 """What README and --help promise about an export, checked in the files through OpenVINO and numpy."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -225,6 +226,33 @@ def test_report(tmp_path, case, name):
     assert compared > 20
 
 
+def test_the_table_sums_the_report_up(tmp_path):
+    """One row per role and storage; errors weighed by elements."""
+    options = ("--weight-format", "int4", "--keep", "*layers.0.mlp.down_proj*=int4_sym")
+    result = run_deltavino("export", "--model", KJV, tmp_path / "out", *options, "--report", tmp_path / "report.json")
+    assert result.returncode == 0, result.stderr
+    kinds: dict[tuple, list[dict]] = {}
+    for entry in json.loads((tmp_path / "report.json").read_text())["tensors"]:
+        kinds.setdefault((entry["role"], entry["stored_as"]), []).append(entry)
+    shown = {tuple(re.split(r" {2,}", line.strip())[0:3]): line for line in result.stdout.splitlines()}
+    assert len(kinds) > 8
+    for (role, stored_as), entries in kinds.items():
+        line = shown[(role, str(len(entries)), stored_as)]
+        sizes = [int(np.prod(entry["shape"])) for entry in entries]
+        errors = [entry["relative_error"] for entry in entries]
+        mean = np.average(errors, weights=sizes)
+        assert line.split("  ")[-1].strip() == (f"{100 * mean:.2f} %" if mean else "-"), line
+        for key in ["bytes_read", "bytes_written"]:
+            assert human_bytes(sum(entry[key] for entry in entries)) in line
+
+
+def human_bytes(number: int) -> str:
+    for unit, size in [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)]:
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} bytes"
+
+
 # --ratio
 
 
@@ -265,6 +293,50 @@ def test_ratio_keeps_the_least_sensitive_up_to_the_share(tmp_path, sensitivities
     assert share <= ratio * total
     if len(in_four_bit) < len(ascending):
         assert share + sizes[ascending[len(in_four_bit)]] > ratio * total, "one more would still fit"
+
+
+def expert_errors(out: Path) -> dict[str, tuple[float, int]]:
+    """Error and size of the experts of each layer of moe-e16k4, which --ratio takes as one, over rows of all experts."""
+    constants = export_text(GOLDEN / "moe-e16k4", out, "--weight-format", "int4", "--group-size", "16")
+    stored = stored_tensors(GOLDEN / "moe-e16k4")
+    found = {}
+    for layer in range(4):
+        experts = f"model.layers.{layer}.mlp.experts"
+        gate, up = np.split(stored_values(stored[f"{experts}.gate_up_proj"]), 2, axis=1)
+        down = stored_values(stored[f"{experts}.down_proj"])
+        errors, sizes = [], []
+        for name, truth in [("gate_proj", gate), ("up_proj", up), ("down_proj", down)]:
+            rows = [i * truth.shape[1] // 4 for i in range(4)]  # 64 rows over 16 experts
+            values = constants.values(f"{experts}.{name}.weight", truth.shape)
+            errors.append(relative_error(values[:, rows], truth[:, rows]))
+            sizes.append(truth.size)
+        found[experts] = (float(np.average(errors, weights=sizes)), sum(sizes))
+    return found
+
+
+def test_ratio_takes_the_experts_of_a_layer_as_one(tmp_path):
+    stored = stored_tensors(GOLDEN / "moe-e16k4")
+    whole = export_text(GOLDEN / "moe-e16k4", tmp_path / "whole", "--weight-format", "int4", "--group-size", "16")
+    dense = [name for name in stored if name in whole.nodes and whole.type(name) == "u4" and ".experts." not in name]
+    candidates = {
+        name: (error, int(np.prod(stored[name][1]))) for name, error in sampled_errors(whole, stored, dense).items()
+    }
+    candidates |= expert_errors(tmp_path / "experts")
+    total = sum(size for _, size in candidates.values())
+    ascending = sorted(candidates, key=lambda name: candidates[name][0])
+    seen = set()
+    for ratio in [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]:
+        options = ("--weight-format", "int4", "--group-size", "16", "--ratio", ratio)
+        constants = export_text(GOLDEN / "moe-e16k4", tmp_path / str(ratio), *options)
+        kinds = {name: constants.type(name if name in stored else name + ".gate_proj.weight") for name in candidates}
+        for experts in [name for name in candidates if name.endswith(".experts")]:
+            products = {constants.type(f"{experts}.{product}_proj.weight") for product in ["gate", "up", "down"]}
+            assert products == {kinds[experts]}
+            seen |= products
+        kept = [name for name in ascending if kinds[name] == "u4"]
+        assert kept == ascending[: len(kept)]
+        assert sum(candidates[name][1] for name in kept) <= ratio * total
+    assert seen == {"u4", "u8"}
 
 
 def test_ratio_is_monotone(tmp_path, sensitivities):

@@ -126,6 +126,18 @@ def test_rt_info_of_the_vision_language_models(tmp_path):
         assert info == {**origin("kjv-tiny", "int4"), **own}, model
 
 
+def test_config_of_a_vision_language_directory(tmp_path):
+    """What consumers look for where the checkpoint does not have it."""
+    config = json.loads((export(KJV, tmp_path / "out") / "config.json").read_text())
+    stored = json.loads((KJV / "config.json").read_text())
+    assert config["vision_config"].pop("deepstack_visual_indexes") == []
+    assert config.pop("max_position_embeddings") == stored["text_config"]["max_position_embeddings"]
+    assert config["architectures"] == ["Qwen3_5ForConditionalGeneration"] and config["model_type"] == "qwen3_5"
+    assert config["tie_word_embeddings"] is config["text_config"]["tie_word_embeddings"] is True
+    changed = {key for key in stored if key not in {"text_config", "vision_config"} and config[key] != stored[key]}
+    assert changed == set()
+
+
 def test_a_plugin_can_read_the_group_size(tmp_path):
     """As the NPU plugin asks for it, which decides from -1."""
     model = ov.Core().read_model(
