@@ -8,6 +8,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
+#include "export/directory/generation_config.hpp"
 #include "export/directory/processor_files.hpp"
 #include "export/directory/side_files.hpp"
 #include "export/recipe.hpp"
@@ -205,9 +206,15 @@ OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path&
     return bin;
 }
 
-// Returns the bytes written.
-std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, const std::filesystem::path& directory) {
-    tokenizer::TokenizerModels models = tokenizer::build_tokenizer_models(checkpoint);
+struct WrittenTokenizer {
+    std::uint64_t bytes = 0;
+    std::map<std::string, std::int64_t> added;
+    std::vector<std::string> notes;
+};
+
+WrittenTokenizer write_tokenizer(const std::filesystem::path& checkpoint, const std::filesystem::path& directory,
+                                 std::uint64_t embedding_rows) {
+    tokenizer::TokenizerModels models = tokenizer::build_tokenizer_models(checkpoint, embedding_rows);
     Artifact both[] = {
         {graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}},
         {graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}}};
@@ -217,7 +224,7 @@ std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, const std
         write_artifact(artifact, directory).close();
         bytes += artifact.layout.bytes();
     }
-    return bytes;
+    return {bytes, std::move(models.added), std::move(models.notes)};
 }
 
 // The weights of all artifacts; those that two files store alike stand there once.
@@ -401,7 +408,9 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     }
     std::for_each(artifacts.begin(), artifacts.end(), lay_out);
     require_space(artifacts, options.output);
-    copy_side_files(options.model, directory.path());
+    for (const std::string& note : copy_side_files(options.model, directory.path())) {
+        progress.note(note);
+    }
     for (const auto& [name, text] : processors.files) {
         write_text_file(directory.path() / name, text);
     }
@@ -409,11 +418,22 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
                     vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
                            : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
     ExportSummary summary;
+    WrittenTokenizer written;
+    const std::uint64_t vocab_size = plan.config.text.vocab_size;
     const auto beside = [&] {
-        summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory.path()) : 0;
+        if (options.convert_tokenizer) {
+            written = write_tokenizer(options.model, directory.path(), vocab_size);
+        }
+        const std::vector<std::string> notes = write_generation_config(
+            {options.model, checkpoint.config_text(), vocab_size, written.added}, directory.path());
+        written.notes.insert(written.notes.end(), notes.begin(), notes.end());
     };
     const std::vector<quant::BlockStatistics> statistics = stream_artifacts(
         artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
+    summary.bytes_written += written.bytes;
+    for (const std::string& note : written.notes) {
+        progress.note(note);
+    }
 
     summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
     summary.task = models::task_name(plan.task);

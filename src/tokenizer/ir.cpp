@@ -1,4 +1,4 @@
-// See tokenizer_ir.hpp. Ground truth: what openvino_tokenizers.convert_tokenizer writes for a byte-level
+// See ir.hpp. Ground truth: what openvino_tokenizers.convert_tokenizer writes for a byte-level
 // BPE tokenizer (2026.4.1), node by node, and what GenAI's make_tokenizer_stateful.cpp looks for in it:
 //   - Truncate whose length is Select(ReadValue "truncation", constant, constant), right before
 //     CombineSegments, whose other inputs are constants;
@@ -11,6 +11,7 @@
 #include "graph/extension_op.hpp"
 #include "graph/names.hpp"
 #include "graph/ops.hpp"
+#include "tokenizer/chat_template.hpp"
 #include "tokenizer/file.hpp"
 #include "tokenizer/settings.hpp"
 #include "tokenizer/vocabulary.hpp"
@@ -192,7 +193,7 @@ public:
         add_id("bos_token_id", vocabulary_.bos_id);
         add_id("eos_token_id", vocabulary_.eos_id);
         add_id("pad_token_id", vocabulary_.pad_id);
-        add_text("chat_template", settings_.chat_template);
+        add_text("chat_template", portable_chat_template(settings_.chat_template).text);
         add_text("original_post_processor_template", file_.post_processor_json);
         add_text("original_tokenizer_class", settings_.tokenizer_class);
         std::sort(info.begin(), info.end());
@@ -385,7 +386,8 @@ private:
 };
 
 [[noreturn]] void fail_without_file(const fs::path& directory) {
-    const bool parts = fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt");
+    std::error_code error;
+    const bool parts = fs::exists(directory / "vocab.json", error) && fs::exists(directory / "merges.txt", error);
     fail(ErrorKind::Input,
          "cannot convert the tokenizer: '{}' has no tokenizer.json{}; take it from the base model, or write it with "
          "transformers: "
@@ -395,9 +397,11 @@ private:
 
 }  // namespace
 
-TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory) {
+TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory,
+                                       std::optional<std::uint64_t> embedding_rows) {
     const fs::path path = checkpoint_directory / "tokenizer.json";
-    if (!fs::exists(path)) {
+    std::error_code error;
+    if (!fs::exists(path, error)) {
         fail_without_file(checkpoint_directory);
     }
     Problems input;
@@ -405,12 +409,21 @@ TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory) {
     const TokenizerFile file = read_tokenizer_file(path, input, unsupported);
     const TokenizerSettings settings = read_tokenizer_settings(checkpoint_directory, input, unsupported);
     const TokenizerVocabulary vocabulary = make_tokenizer_vocabulary(file, settings, input, unsupported);
+    std::vector<std::string> notes;
+    if (embedding_rows && input.empty()) {
+        notes = check_embedding(file, settings, vocabulary, *embedding_rows, input);
+    }
     const std::string what = fmt::format("cannot convert the tokenizer in '{}'", checkpoint_directory.string());
     input.throw_if_any(ErrorKind::Input, what);
     unsupported.throw_if_any(ErrorKind::Unsupported, what);
 
     const TokenizerBuilder builder(file, settings, vocabulary);
-    return {builder.tokenizer(), builder.detokenizer(), builder.info(), builder.info()};
+    std::map<std::string, std::int64_t> added;
+    for (const AddedToken& token : vocabulary.added) {
+        added[token.content] = token.id;
+    }
+    return {builder.tokenizer(), builder.detokenizer(), builder.info(),
+            builder.info(),      std::move(added),      std::move(notes)};
 }
 
 }  // namespace deltavino::tokenizer

@@ -81,33 +81,6 @@ std::vector<fs::path> tokenizer_library_candidates(const char* variable, const f
     return candidates;
 }
 
-bool is_utf8(std::string_view text) {
-    const auto* byte = reinterpret_cast<const unsigned char*>(text.data());
-    const auto* end = byte + text.size();
-    while (byte < end) {
-        const unsigned char lead = *byte++;
-        const std::size_t more = lead < 0x80                   ? 0
-                                 : lead >= 0xc2 && lead < 0xe0 ? 1
-                                 : lead >= 0xe0 && lead < 0xf0 ? 2
-                                 : lead >= 0xf0 && lead < 0xf5 ? 3
-                                                               : 4;
-        if (more == 4 || static_cast<std::size_t>(end - byte) < more) {
-            return false;
-        }
-        if (more > 0) {
-            // The second byte is limited further: no overlong forms, no surrogates, nothing above U+10FFFF.
-            const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-            const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-            if (*byte < low || *byte > high ||
-                !std::all_of(byte + 1, byte + more, [](unsigned char b) { return (b & 0xc0) == 0x80; })) {
-                return false;
-            }
-            byte += more;
-        }
-    }
-    return true;
-}
-
 Tokenizer::Tokenizer(ov::Core& core, const fs::path& directory) {
     const fs::path library = find_library();
     openvino_call(

@@ -1,6 +1,8 @@
 // Text to tokens and back, by the two tokenizer models of an exported directory.
 #pragma once
 
+#include "base/text.hpp"
+
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/infer_request.hpp>
 
@@ -62,6 +64,6 @@ private:
 std::vector<std::filesystem::path> tokenizer_library_candidates(const char* variable,
                                                                 const std::filesystem::path& openvino_library);
 
-bool is_utf8(std::string_view text);
+using deltavino::is_utf8;
 
 }  // namespace deltavino::runtime
