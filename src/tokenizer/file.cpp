@@ -190,7 +190,7 @@ private:
         }
     }
 
-    static Json sequence_element(const char* text, int type_id) {
+    static Json sequence_element(const char* text, std::uint64_t type_id) {
         Json element;
         element["Sequence"]["id"] = text;
         element["Sequence"]["type_id"] = type_id;
@@ -201,7 +201,7 @@ private:
     void parse_post_processor() {
         const Json* processor = root_.find("post_processor");
         Json single = Json::array({sequence_element("A", 0)});
-        Json pair = Json::array({sequence_element("A", 0), sequence_element("B", processor == nullptr ? 1 : 0)});
+        Json pair = Json::array({sequence_element("A", 0), sequence_element("B", processor == nullptr ? 1u : 0u)});
         std::string pointer = "/post_processor";
         Json special = Json::object();
         if (processor != nullptr) {
