@@ -8,11 +8,13 @@
 #include "tokenizer/ir.hpp"
 
 #include "base/error.hpp"
+#include "base/unicode.hpp"
 #include "graph/extension_op.hpp"
 #include "graph/names.hpp"
 #include "graph/ops.hpp"
 #include "tokenizer/chat_template.hpp"
 #include "tokenizer/file.hpp"
+#include "tokenizer/normalization.hpp"
 #include "tokenizer/settings.hpp"
 #include "tokenizer/vocabulary.hpp"
 
@@ -27,6 +29,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 namespace deltavino::tokenizer {
 namespace {
@@ -47,6 +50,10 @@ constexpr double kCacheShare = 0.2;
 constexpr std::size_t kMinCache = 20000;
 // "No limit" of the Truncate operator, which fails for the 64 largest values.
 constexpr std::int32_t kNoTruncation = std::numeric_limits<std::int32_t>::max() - 64;
+
+// How often marks are reordered and gathered: right for runs of four combining classes, and three compositions.
+constexpr int kReorderings = 3;
+constexpr int kCompositions = 3;
 
 const ov::PartialShape kList{-1};
 const ov::PartialShape kTable{-1, -1};
@@ -228,11 +235,33 @@ private:
         take(pieces, node);
     }
 
+    // `tokenizers` looks for some added tokens in the normalized text, but the split comes first: it gets them as
+    // composed and as decomposed text.
+    std::vector<AddedToken> spellings() const {
+        std::vector<AddedToken> tokens;
+        for (const AddedToken& token : vocabulary_.added) {
+            std::set<std::string> texts{token.content};
+            if (file_.normalization_form && token.normalized) {
+                const std::string& form = *file_.normalization_form;
+                texts.insert(normalized(token.content, form));
+                texts.insert(normalized(token.content, form == "nfc" ? "nfd" : "nfc"));
+            }
+            tokens.push_back(token);
+            texts.erase(token.content);
+            for (const std::string& text : texts) {
+                tokens.push_back(token);
+                tokens.back().content = text;
+            }
+        }
+        return tokens;
+    }
+
     // The alternatives in falling order, so that of two tokens the longer is tried first. Tokens that
     // take the white space beside them stand in groups of their own.
     std::string added_tokens_pattern() const {
+        const std::vector<AddedToken> spelled = spellings();
         std::vector<const AddedToken*> tokens;
-        for (const AddedToken& token : vocabulary_.added) {
+        for (const AddedToken& token : spelled) {
             tokens.push_back(&token);
         }
         std::sort(tokens.begin(), tokens.end(),
@@ -263,23 +292,42 @@ private:
         if (pieces.strings.size() == 4) {
             outputs.emplace_back(boolean, kList);
         }
-        if (file_.normalization_form) {
+        const auto replace = [&](const ov::OutputVector& rewriting) {
+            pieces.strings =
+                extension("RegexNormalization", pieces.strings + rewriting, {{"global_replace", "true"}}, outputs)
+                    ->outputs();
+        };
+        const auto map = [&](const char* form) {
             pieces.strings = extension("CharsMapNormalization", pieces.strings,
                                        {{"add_dummy_prefix", "false"},
                                         {"remove_extra_whitespaces", "false"},
                                         {"escape_whitespaces", "false"},
-                                        {"normalization_form", *file_.normalization_form},
+                                        {"normalization_form", form},
                                         {"case_fold", "false"},
                                         {"nmt", "false"}},
                                        outputs)
                                  ->outputs();
+        };
+        if (file_.normalization_form) {
+            const std::string& form = *file_.normalization_form;
+            const bool compatible = form == "nfkc" || form == "nfkd";
+            map(compatible ? "nfkd" : "nfd");
+            repeat(reorder_marks(), kReorderings, replace);
+            if (form == "nfc" || form == "nfkc") {
+                repeat(gather_composing_marks(), kCompositions, replace);
+                map("nfc");
+            }
         }
         if (file_.add_prefix_space) {
-            pieces.strings =
-                extension("RegexNormalization",
-                          pieces.strings + ov::OutputVector{text_constant("^([^ ])"), text_constant(" $1")},
-                          {{"global_replace", "true"}}, outputs)
-                    ->outputs();
+            replace({text_constant("^([^ ])"), text_constant(" $1")});
+        }
+    }
+
+    template <typename Replace>
+    static void repeat(const Rewriting& rewriting, int times, Replace&& replace) {
+        const ov::OutputVector constants{text_constant(rewriting.pattern), text_constant(rewriting.replacement)};
+        for (int i = 0; i < times; ++i) {
+            replace(constants);
         }
     }
 
@@ -319,7 +367,7 @@ private:
         if (!vocabulary_.added.empty()) {
             PackedStrings added;
             std::vector<std::int32_t> ids;
-            for (const AddedToken& token : vocabulary_.added) {
+            for (const AddedToken& token : spellings()) {
                 added.add(token.content);
                 ids.push_back(static_cast<std::int32_t>(token.id));
             }

@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/library_path.hpp"
+#include "base/unicode.hpp"
 #include "graph/names.hpp"
 #include "runtime/openvino_call.hpp"
 

@@ -3,7 +3,6 @@
 
 #include "base/error.hpp"
 
-#include <utf8proc.h>
 #include <openvino/core/attribute_visitor.hpp>
 #include <openvino/op/broadcast.hpp>
 #include <openvino/op/constant.hpp>
@@ -11,7 +10,6 @@
 #include <openvino/op/shape_of.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <set>
 
@@ -229,44 +227,6 @@ std::set<std::int64_t> special_ids(const ov::Model& detokenizer) {
     }
     const std::vector<std::int64_t> ids = constant_input(*decoder, kSkipped)->cast_vector<std::int64_t>();
     return {ids.begin(), ids.end()};
-}
-
-namespace {
-
-void append_normalized(std::string& result, std::string_view text, int options) {
-    utf8proc_uint8_t* out = nullptr;
-    const utf8proc_ssize_t size =
-        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                     &out, static_cast<utf8proc_option_t>(options));
-    const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(out, &std::free);
-    if (size < 0) {
-        fail(ErrorKind::Input, "cannot normalize the text: {}", utf8proc_errmsg(size));
-    }
-    result.append(reinterpret_cast<const char*>(out), static_cast<std::size_t>(size));
-}
-
-}  // namespace
-
-std::string normalized(std::string_view text, std::string_view form) {
-    int options = UTF8PROC_STABLE;
-    if (form == "nfc" || form == "nfkc") {
-        options |= UTF8PROC_COMPOSE;
-    } else if (form == "nfd" || form == "nfkd") {
-        options |= UTF8PROC_DECOMPOSE;
-    } else {
-        return std::string(text);
-    }
-    options |= form == "nfkc" || form == "nfkd" ? UTF8PROC_COMPAT : 0;
-    // utf8proc before 2.10 loses U+11A7 after a Korean syllable. It composes with nothing: cut there.
-    constexpr std::string_view kTrailingBase = "\xe1\x86\xa7";
-    std::string result;
-    for (std::size_t cut = text.find(kTrailingBase); cut != std::string_view::npos; cut = text.find(kTrailingBase)) {
-        append_normalized(result, text.substr(0, cut), options);
-        result += kTrailingBase;
-        text.remove_prefix(cut + kTrailingBase.size());
-    }
-    append_normalized(result, text, options);
-    return result;
 }
 
 }  // namespace deltavino::runtime

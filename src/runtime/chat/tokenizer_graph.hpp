@@ -11,7 +11,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace deltavino::runtime {
@@ -30,9 +29,6 @@ struct TokenizerGraph {
 
 // Throws ErrorKind::Unsupported for a model without a BPETokenizer. `model` is used up.
 TokenizerGraph take_apart(const std::shared_ptr<ov::Model>& model);
-
-// The text in a normalization form of TokenizerGraph; `text` must be UTF-8.
-std::string normalized(std::string_view text, std::string_view form);
 
 // The tokens that a detokenizer leaves out of its text; empty when it leaves out none.
 std::set<std::int64_t> special_ids(const ov::Model& detokenizer);
