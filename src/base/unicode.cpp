@@ -50,6 +50,11 @@ int combining_class(char32_t character) {
     return utf8proc_get_property(static_cast<utf8proc_int32_t>(character))->combining_class;
 }
 
+bool decomposes(char32_t character) {
+    constexpr auto kNone = static_cast<utf8proc_uint16_t>(-1);
+    return utf8proc_get_property(static_cast<utf8proc_int32_t>(character))->decomp_seqindex != kNone;
+}
+
 std::string utf8(char32_t character) {
     utf8proc_uint8_t bytes[4];
     const utf8proc_ssize_t size = utf8proc_encode_char(static_cast<utf8proc_int32_t>(character), bytes);

@@ -68,7 +68,7 @@ char32_t last_character(const std::string& text, std::size_t& begin) {
 std::map<std::string, std::set<char32_t>> composing_marks() {
     std::map<std::string, std::set<char32_t>> composing;
     for (char32_t c = 0xC0; c < kEnd; ++c) {
-        if (is_surrogate(c) || (c >= 0xAC00 && c < 0xD7A4)) {
+        if (is_surrogate(c) || (c >= 0xAC00 && c < 0xD7A4) || !decomposes(c)) {
             continue;
         }
         const std::string text = utf8(c);

@@ -125,9 +125,9 @@ TEST(TokenizerIr, FindsNormalizedTokensInBothSpellings) {
     parts.added = R"([{"id":7,"content":"\u00e9!","normalized":true},{"id":8,"content":"\u00e9?","normalized":false}])";
     const TokenizerModels models = build(parts);
     const auto bpe = find(*models.tokenizer, "BPETokenizer");
-    EXPECT_THAT(strings(bpe, 14), ElementsAre("\xC3\xA9!", "e\xCC\x81!", "\xC3\xA9?"));
-    EXPECT_THAT(constant(bpe, 17).cast_vector<std::int32_t>(), ElementsAre(7, 7, 8));
-    EXPECT_EQ(text(find(*models.tokenizer, "SpecialTokensSplit"), 5), "(\xC3\xA9\\?|\xC3\xA9\\!|e\xCC\x81\\!)");
+    EXPECT_THAT(strings(bpe, 14), ElementsAre("\xC3\xA9!", "e\xCC\x81!", "\xC3\xA9?", "<end>"));
+    EXPECT_THAT(constant(bpe, 17).cast_vector<std::int32_t>(), ElementsAre(7, 7, 8, 9));
+    EXPECT_EQ(text(find(*models.tokenizer, "SpecialTokensSplit"), 5), "(\xC3\xA9\\?|\xC3\xA9\\!|e\xCC\x81\\!|\\<end\\>)");
 }
 
 TEST(TokenizerIr, RefusesMoreIdsThanTheEmbeddingHasRows) {
