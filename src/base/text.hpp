@@ -23,6 +23,9 @@ bool glob_matches(std::string_view pattern, std::string_view text);
 // No overlong forms, no surrogates, nothing above U+10FFFF.
 bool is_utf8(std::string_view text);
 
+// `text` for a message: bytes that make it no UTF-8 become '?'.
+std::string as_utf8(std::string_view text);
+
 // Columns padded to their widest cell; the first row is the heading. Numbers (cells that start with
 // a digit) are aligned to the right.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);

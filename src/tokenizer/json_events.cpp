@@ -2,6 +2,8 @@
 // tree; the rest becomes an ordinary tree under the same rules as json/document.cpp.
 #include "tokenizer/json_events.hpp"
 
+#include "base/text.hpp"
+
 #include <set>
 
 namespace deltavino::tokenizer {
@@ -89,7 +91,7 @@ public:
     }
 
     bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
-        fail(ErrorKind::Input, "cannot read '{}': {}", where_, error.what());
+        fail(ErrorKind::Input, "cannot read '{}': {}", where_, as_utf8(error.what()));
     }
 
 private:
