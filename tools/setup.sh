@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages="g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libeigen3-dev libpng-dev libjpeg-dev"
+packages="g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libeigen3-dev libpng-dev libjpeg-dev libutf8proc-dev"
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi

@@ -97,6 +97,42 @@ std::string one_line(std::string_view text) {
     return line;
 }
 
+bool is_utf8(std::string_view text) {
+    const auto* byte = reinterpret_cast<const unsigned char*>(text.data());
+    const auto* end = byte + text.size();
+    while (byte < end) {
+        const unsigned char lead = *byte++;
+        const std::size_t more = lead < 0x80                   ? 0
+                                 : lead >= 0xc2 && lead < 0xe0 ? 1
+                                 : lead >= 0xe0 && lead < 0xf0 ? 2
+                                 : lead >= 0xf0 && lead < 0xf5 ? 3
+                                                               : 4;
+        if (more == 4 || static_cast<std::size_t>(end - byte) < more) {
+            return false;
+        }
+        if (more > 0) {
+            // The second byte is limited further: no overlong forms, no surrogates, nothing above U+10FFFF.
+            const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+            const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+            if (*byte < low || *byte > high ||
+                !std::all_of(byte + 1, byte + more, [](unsigned char b) { return (b & 0xc0) == 0x80; })) {
+                return false;
+            }
+            byte += more;
+        }
+    }
+    return true;
+}
+
+std::string as_utf8(std::string_view text) {
+    std::string result(text);
+    if (!is_utf8(text)) {
+        std::replace_if(
+            result.begin(), result.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
+    }
+    return result;
+}
+
 std::string format_table(const std::vector<std::vector<std::string>>& rows) {
     std::vector<std::size_t> widths;
     for (const auto& row : rows) {

@@ -22,6 +22,11 @@ bool glob_matches(std::string_view pattern, std::string_view text);
 
 // The text with every run of white space, line ends included, as one space: for messages of other libraries.
 std::string one_line(std::string_view text);
+// No overlong forms, no surrogates, nothing above U+10FFFF.
+bool is_utf8(std::string_view text);
+
+// `text` for a message: bytes that make it no UTF-8 become '?'.
+std::string as_utf8(std::string_view text);
 
 // Columns padded to their widest cell; the first row is the heading. Numbers (cells that start with
 // a digit) are aligned to the right.

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -38,7 +39,11 @@ public:
     Scorer(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
         const bool text = is_there(directory / (std::string(names::kTextModel) + ".xml"));
         const char* name = text ? names::kTextModel : names::kLanguageModel;
-        model_ = compile(core, read_model(core, directory, name), name, settings).create_infer_request();
+        ov::CompiledModel compiled = compile(core, read_model(core, directory, name), name, settings);
+        vocabulary_ =
+            openvino_call(ErrorKind::Input, fmt::format("run '{}'", name), [&] { return vocabulary_of(compiled); });
+        model_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
+                               [&] { return compiled.create_infer_request(); });
         if (!text) {
             embeddings_ =
                 compile(core, read_model(core, directory, names::kTextEmbeddings), names::kTextEmbeddings, settings)
@@ -77,8 +82,11 @@ public:
         return {logits_.data<float>(), logits_.get_size()};
     }
 
+    std::int64_t vocabulary() const { return vocabulary_; }
+
 private:
     ov::InferRequest model_;
+    std::int64_t vocabulary_ = 0;
     std::optional<ov::InferRequest> embeddings_;
     ov::Tensor logits_;
 };
@@ -134,6 +142,10 @@ void add_window(Totals& totals, std::span<const float> logits, std::span<const f
         totals.same += row.best == truth.best ? 1 : 0;
         totals.positions += 1;
         if (t + 1 < ids.size()) {
+            if (static_cast<std::uint64_t>(ids[t + 1]) >= vocabulary) {
+                fail(ErrorKind::Input, "token {} of the text is beyond the {} logits of the model", ids[t + 1],
+                     vocabulary);
+            }
             totals.negative_log_likelihood -= row.log_probability(static_cast<std::size_t>(ids[t + 1]));
             totals.predictions += 1;
         }
@@ -163,12 +175,14 @@ EvaluationReport evaluate(const EvaluationOptions& options, ProgressSink& progre
     }
     ov::Core core;
     const DeviceSettings settings{options.device, options.precision};
-    const std::vector<std::int64_t> ids = Tokenizer(core, options.models.front()).encode(read_text_file(options.text));
-    const auto windows = cut(ids, options);
+    Tokenizer tokenizer(core, options.models.front());
     std::vector<Scorer> scorers;
+    std::int64_t vocabulary = std::numeric_limits<std::int64_t>::max();
     for (const fs::path& model : options.models) {
-        scorers.emplace_back(core, model, settings);
+        vocabulary = std::min(vocabulary, scorers.emplace_back(core, model, settings).vocabulary());
     }
+    tokenizer.limit_ids(vocabulary);
+    const auto windows = cut(tokenizer.encode(read_text_file(options.text)), options);
     std::vector<Totals> totals(scorers.size());
     for (std::size_t w = 0; w < windows.size(); ++w) {
         const std::span<const float> reference = scorers.front().score(windows[w]);

@@ -2,6 +2,7 @@
 #include "evaluate/structure.hpp"
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "tokenizer/file.hpp"
 
@@ -45,7 +46,7 @@ std::optional<std::string> text_of(const std::string& token) {
         text += byte->second;
         i += length;
     }
-    return runtime::is_utf8(text) ? std::optional(text) : std::nullopt;
+    return is_utf8(text) ? std::optional(text) : std::nullopt;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "export/artifact.hpp"
+#include "export/directory/generation_config.hpp"
 #include "export/directory/origin.hpp"
 #include "export/directory/processor_files.hpp"
 #include "export/directory/side_files.hpp"
@@ -21,6 +22,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <numeric>
 #include <span>
 
@@ -48,9 +50,15 @@ std::vector<std::string> compressed_models(const std::vector<Artifact>& artifact
     return names;
 }
 
-// Returns the bytes written.
-std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, StagedDirectory& directory) {
-    tokenizer::TokenizerModels models = tokenizer::build_tokenizer_models(checkpoint);
+struct WrittenTokenizer {
+    std::uint64_t bytes = 0;
+    std::map<std::string, std::int64_t> added;
+    std::vector<std::string> notes;
+};
+
+WrittenTokenizer write_tokenizer(const std::filesystem::path& checkpoint, StagedDirectory& directory,
+                                 std::uint64_t embedding_rows) {
+    tokenizer::TokenizerModels models = tokenizer::build_tokenizer_models(checkpoint, embedding_rows);
     Artifact both[] = {
         {graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}},
         {graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}}};
@@ -61,7 +69,7 @@ std::uint64_t write_tokenizer(const std::filesystem::path& checkpoint, StagedDir
         write_artifact(artifact, directory.path()).close();
         bytes += artifact.layout.bytes();
     }
-    return bytes;
+    return {bytes, std::move(models.added), std::move(models.notes)};
 }
 
 }  // namespace
@@ -101,7 +109,9 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
         progress.note(fallback);
     }
     std::for_each(artifacts.begin(), artifacts.end(), lay_out);
-    copy_side_files(options.model, directory.path());
+    for (const std::string& note : copy_side_files(options.model, directory.path())) {
+        progress.note(note);
+    }
     for (const auto& [name, text] : processors.files) {
         write_text_file(directory.path() / name, text);
     }
@@ -112,11 +122,22 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     report.require_unused();
     claim_space(artifacts, directory);  // after the small files, which then need not be counted
     ExportSummary summary;
+    WrittenTokenizer written;
+    const std::uint64_t vocab_size = plan.config.text.vocab_size;
     const auto beside = [&] {
-        summary.bytes_written += options.convert_tokenizer ? write_tokenizer(options.model, directory) : 0;
+        if (options.convert_tokenizer) {
+            written = write_tokenizer(options.model, directory, vocab_size);
+        }
+        const std::vector<std::string> notes = write_generation_config(
+            {options.model, checkpoint.config_text(), vocab_size, written.added}, directory.path());
+        written.notes.insert(written.notes.end(), notes.begin(), notes.end());
     };
     const std::vector<quant::BlockStatistics> statistics = stream_artifacts(
         artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
+    summary.bytes_written += written.bytes;
+    for (const std::string& note : written.notes) {
+        progress.note(note);
+    }
 
     summary.model_type = model_type;
     summary.task = models::task_name(plan.task);

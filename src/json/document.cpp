@@ -1,6 +1,7 @@
 #include "json/document.hpp"
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 
 #include <set>
 
@@ -30,7 +31,7 @@ Json parse_json(std::string_view text, const std::string& where) {
     try {
         return Json::parse(text.begin(), text.end(), watch);
     } catch (const Json::exception& error) {
-        fail(ErrorKind::Input, "cannot read '{}': {}", where, error.what());
+        fail(ErrorKind::Input, "cannot read '{}': {}", where, as_utf8(error.what()));
     }
 }
 

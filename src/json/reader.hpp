@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace deltavino {
@@ -34,15 +35,21 @@ public:
     // A finite number above zero.
     double number(const char* key, double missing) const;
     bool flag(const char* key, bool missing) const;
-    std::string text(const char* key, const std::string& missing) const;
+    std::string text(const char* key, const std::string& missing = {}) const;
+    std::string require_text(const char* key) const;
     // The object under `key`; null when it is missing or, which is a problem, something else.
     const Json* object(const char* key) const;
-    // A token id, or a list of them: each from 0 to kMaxTokenId. Empty when missing.
-    std::vector<std::int64_t> token_ids(const char* key) const;
+    // The same for an array.
+    const Json* array(const char* key) const;
+    // The same with an empty one instead of null.
+    const Json& object_or_empty(const char* key) const;
+    const Json& array_or_empty(const char* key) const;
+    // A token id, or a list of them: each from 0 to `most`. Empty when missing.
+    std::vector<std::int64_t> token_ids(const char* key, std::int64_t most = kMaxTokenId) const;
 
     const std::string& pointer() const { return pointer_; }
     std::string pointer(const char* key) const { return pointer_ + "/" + key; }
-    // "/a/b is 3, expected <expected>"
+    // "/a/b is 3, expected <expected>"; a long value is cut
     void wrong(const char* key, const std::string& expected) const;
     Problems& problems() const { return problems_; }
 
@@ -52,7 +59,12 @@ private:
     Problems& problems_;
 };
 
-// A token id from 0 to kMaxTokenId; nothing for any other value.
-std::optional<std::int64_t> token_id(const Json& value);
+// A token id from 0 to `most`; nothing for any other value: negative, with a fraction, beyond 64 bits, no number.
+std::optional<std::int64_t> token_id(const Json& value, std::int64_t most = JsonReader::kMaxTokenId);
+// The same for an id that is written as text, as a key is.
+std::optional<std::int64_t> token_id(std::string_view digits);
+
+// A value for a message: one line, cut when it is long.
+std::string shown(const Json& value);
 
 }  // namespace deltavino

@@ -37,6 +37,7 @@ const fs::path& require_directory(const fs::path& directory) {
 
 Engine::Engine(const fs::path& directory, const DeviceSettings& settings)
     : tokenizer_(core_, require_directory(directory)), language_(core_, directory, settings) {
+    tokenizer_.limit_ids(language_.vocabulary());
     if (language_.takes_embeddings()) {
         ov::CompiledModel compiled =
             compile(core_, read_model(core_, directory, names::kTextEmbeddings), names::kTextEmbeddings, settings);

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 namespace deltavino::runtime {
 namespace {
@@ -110,6 +111,12 @@ ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& mode
                          [&]() { return core.compile_model(model, settings.device, properties); });
 }
 
+std::int64_t vocabulary_of(const ov::CompiledModel& model) {
+    const ov::PartialShape shape = model.output(names::kLogits).get_partial_shape();
+    const bool known = shape.rank().is_static() && shape.size() > 0 && shape[shape.size() - 1].is_static();
+    return known ? shape[shape.size() - 1].get_length() : std::numeric_limits<std::int64_t>::max();
+}
+
 LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
     takes_embeddings_ = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
@@ -134,6 +141,8 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     const ov::CompiledModel compiled = compile(core, model, name, settings);
     request_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
                              [&]() { return ov::CompiledModel(compiled).create_infer_request(); });
+    vocabulary_ =
+        openvino_call(ErrorKind::Input, fmt::format("run '{}'", name), [&]() { return vocabulary_of(compiled); });
     ov::Tensor beam(ov::element::i32, {1});
     *beam.data<std::int32_t>() = 0;
     request_.set_tensor(names::kBeamIdx, beam);

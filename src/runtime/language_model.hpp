@@ -31,6 +31,9 @@ ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& mode
 // tokens x vocabulary numbers. Models whose 'logits' are not the result of a MatMul stay as they are.
 void keep_last_token(const std::shared_ptr<ov::Model>& model);
 
+// Size of a row of the output 'logits'; the largest number when the model does not say.
+std::int64_t vocabulary_of(const ov::CompiledModel& model);
+
 // Tokens to feed: ids for a text model; embeddings and M-RoPE positions for a vision-language one.
 struct TokenBatch {
     std::vector<std::int64_t> ids;
@@ -45,6 +48,8 @@ public:
 
     bool takes_embeddings() const { return takes_embeddings_; }
     std::size_t tokens_read() const { return tokens_read_; }
+    // Size of a row of logits: ids must be below it.
+    std::int64_t vocabulary() const { return vocabulary_; }
 
     // Reads `batch` after what was read before; returns the logits of the last token, valid until the
     // next call. They may be overwritten.
@@ -64,6 +69,7 @@ public:
 private:
     ov::InferRequest request_;
     bool takes_embeddings_ = false;
+    std::int64_t vocabulary_ = 0;
     std::size_t tokens_read_ = 0;
     std::vector<std::int64_t> mask_;       // ones, shown to the model up to its past length
     std::vector<std::int64_t> positions_;  // [4, tokens]

@@ -9,7 +9,6 @@
 #include "tokenizer/json_events.hpp"
 
 #include <cctype>
-#include <limits>
 
 namespace deltavino::tokenizer {
 namespace {
@@ -35,19 +34,21 @@ public:
 
 private:
     static std::string type_of(const Json& part, const std::string& pointer, Problems& problems) {
-        return part.is_object() ? ObjectReader(part, pointer, problems).require_text("type") : std::string("?");
+        return part.is_object() ? JsonReader(part, pointer, problems).require_text("type") : std::string("?");
     }
     void refuse(const std::string& pointer, const std::string& what) {
         unsupported_.add(fmt::format("{}: {}", pointer, what));
     }
 
     void parse_model() {
-        const Json& model = root_.object("model");
-        const ObjectReader reader(model, "/model", input_);
-        if (model.empty()) {
-            input_.add("/model is missing");
+        const Json* model = root_.object("model");
+        if (model == nullptr) {
+            if (!root_.has("model")) {
+                input_.add("/model is missing");
+            }
             return;
         }
+        const JsonReader reader(*model, "/model", input_);
         const std::string type = reader.text("type", "BPE");
         if (type != "BPE") {
             refuse("/model/type", fmt::format("model '{}', expected 'BPE'", type));
@@ -73,16 +74,21 @@ private:
     }
 
     void parse_added_tokens() {
-        const Json& tokens = root_.array("added_tokens");
+        const Json& tokens = root_.array_or_empty("added_tokens");
         for (std::size_t i = 0; i < tokens.size(); ++i) {
             const std::string pointer = fmt::format("/added_tokens/{}", i);
             AddedToken token = parse_added_token(tokens[i], pointer, input_);
-            const auto id = tokens[i].is_object() ? tokens[i].find("id") : tokens[i].end();
-            if (id == tokens[i].end() || !id->is_number_unsigned()) {
-                input_.add(fmt::format("{}/id is not a whole number", pointer));
+            if (!tokens[i].is_object()) {
                 continue;
             }
-            token.id = id->get<std::int64_t>();
+            const JsonReader reader(tokens[i], pointer, input_);
+            const Json* value = reader.find("id");
+            const std::optional<std::int64_t> id = value == nullptr ? std::nullopt : token_id(*value);
+            if (!id) {
+                reader.wrong("id", fmt::format("a token id from 0 to {}", JsonReader::kMaxTokenId));
+                continue;
+            }
+            token.id = *id;
             file_.added_tokens.push_back(std::move(token));
         }
     }
@@ -150,7 +156,7 @@ private:
     }
 
     void parse_split(const Json& part, const std::string& pointer) {
-        const ObjectReader reader(part, pointer, input_);
+        const JsonReader reader(part, pointer, input_);
         SplitStep step;
         step.invert = reader.flag("invert", false);
         const std::string behavior = reader.require_text("behavior");
@@ -161,7 +167,7 @@ private:
         } else {
             refuse(reader.pointer("behavior"), fmt::format("'{}', expected Isolated or Removed", behavior));
         }
-        const ObjectReader pattern(reader.object("pattern"), reader.pointer("pattern"), input_);
+        const JsonReader pattern(reader.object_or_empty("pattern"), reader.pointer("pattern"), input_);
         if (pattern.find("Regex") != nullptr) {
             step.pattern = pattern.text("Regex");
         } else {
@@ -174,7 +180,7 @@ private:
     }
 
     void parse_byte_level(const Json& part, const std::string& pointer, bool first) {
-        const ObjectReader reader(part, pointer, input_);
+        const JsonReader reader(part, pointer, input_);
         file_.add_prefix_space = reader.flag("add_prefix_space", true);
         if (file_.add_prefix_space && !first) {
             refuse(reader.pointer("add_prefix_space"), "a blank before every piece of a Split");
@@ -184,7 +190,7 @@ private:
         }
     }
 
-    static Json sequence_element(const char* text, int type_id) {
+    static Json sequence_element(const char* text, std::uint64_t type_id) {
         Json element;
         element["Sequence"]["id"] = text;
         element["Sequence"]["type_id"] = type_id;
@@ -195,7 +201,7 @@ private:
     void parse_post_processor() {
         const Json* processor = root_.find("post_processor");
         Json single = Json::array({sequence_element("A", 0)});
-        Json pair = Json::array({sequence_element("A", 0), sequence_element("B", processor == nullptr ? 1 : 0)});
+        Json pair = Json::array({sequence_element("A", 0), sequence_element("B", processor == nullptr ? 1u : 0u)});
         std::string pointer = "/post_processor";
         Json special = Json::object();
         if (processor != nullptr) {
@@ -203,10 +209,10 @@ private:
             for (const auto& [part, place] : parts_of(*processor, pointer, "processors")) {
                 const std::string type = type_of(*part, place, input_);
                 if (type == "TemplateProcessing") {
-                    const ObjectReader reader(*part, place, input_);
-                    single = reader.array("single");
-                    pair = reader.array("pair");
-                    special = reader.object("special_tokens");
+                    const JsonReader reader(*part, place, input_);
+                    single = reader.array_or_empty("single");
+                    pair = reader.array_or_empty("pair");
+                    special = reader.object_or_empty("special_tokens");
                     pointer = place;
                 } else if (type != "ByteLevel") {
                     refuse(place, fmt::format("post-processor '{}', expected ByteLevel or TemplateProcessing", type));
@@ -234,11 +240,11 @@ private:
                 continue;
             }
             const char* kind = sequence ? "Sequence" : "SpecialToken";
-            const ObjectReader reader(ObjectReader(elements[i], place, input_).object(kind), place + "/" + kind,
-                                      input_);
-            const Json* type_id = reader.find("type_id");
+            const JsonReader reader(JsonReader(elements[i], place, input_).object_or_empty(kind), place + "/" + kind,
+                                    input_);
             TemplateElement element;
-            element.type_id = type_id != nullptr && type_id->is_number_integer() ? type_id->get<std::int32_t>() : 0;
+            constexpr std::uint64_t kMostTypes = 1u << 16;
+            element.type_id = static_cast<std::int32_t>(reader.size("type_id", 0, 0, kMostTypes));
             const std::string id = reader.require_text("id");
             if (sequence) {
                 seen += id;
@@ -259,14 +265,13 @@ private:
     std::vector<std::int32_t> template_token_ids(const Json& special, const std::string& name,
                                                  const std::string& place) {
         std::vector<std::int32_t> ids;
-        const Json& entry = ObjectReader(special, place, input_).object(name.c_str());
-        for (const Json& id : ObjectReader(entry, place, input_).array("ids")) {
-            if (id.is_number_unsigned() && id.get<std::uint64_t>() <= std::numeric_limits<std::int32_t>::max()) {
-                ids.push_back(id.get<std::int32_t>());
-            }
+        const Json& entry = JsonReader(special, place, input_).object_or_empty(name.c_str());
+        const JsonReader reader(entry, fmt::format("{}: special_tokens/{}", place, name), input_);
+        for (const std::int64_t id : reader.token_ids("ids")) {
+            ids.push_back(static_cast<std::int32_t>(id));
         }
-        if (ids.empty()) {
-            input_.add(fmt::format("{}: token '{}' has no ids in special_tokens", place, name));
+        if (ids.empty() && !reader.has("ids")) {
+            reader.wrong("ids", "token ids");
         }
         return ids;
     }
@@ -300,13 +305,13 @@ private:
     }
 
     void parse_padding() {
-        if (const Json& padding = root_.object("padding"); !padding.empty()) {
-            file_.padding_token = ObjectReader(padding, "/padding", input_).require_text("pad_token");
+        if (const Json* padding = root_.object("padding"); padding != nullptr) {
+            file_.padding_token = JsonReader(*padding, "/padding", input_).require_text("pad_token");
         }
     }
 
     const TokenizerDocument& document_;
-    ObjectReader root_;
+    JsonReader root_;
     TokenizerFile& file_;
     Problems& input_;
     Problems& unsupported_;

@@ -9,10 +9,13 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/unicode.hpp"
 #include "graph/extension_op.hpp"
 #include "graph/names.hpp"
 #include "graph/ops.hpp"
+#include "tokenizer/chat_template.hpp"
 #include "tokenizer/file.hpp"
+#include "tokenizer/normalization.hpp"
 #include "tokenizer/settings.hpp"
 #include "tokenizer/vocabulary.hpp"
 
@@ -27,6 +30,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 namespace deltavino::tokenizer {
 namespace {
@@ -47,6 +51,10 @@ constexpr double kCacheShare = 0.2;
 constexpr std::size_t kMinCache = 20000;
 // "No limit" of the Truncate operator, which fails for the 64 largest values.
 constexpr std::int32_t kNoTruncation = std::numeric_limits<std::int32_t>::max() - 64;
+
+// How often marks are reordered and gathered: right for runs of four combining classes, and three compositions.
+constexpr int kReorderings = 3;
+constexpr int kCompositions = 3;
 
 const ov::PartialShape kList{-1};
 const ov::PartialShape kTable{-1, -1};
@@ -193,7 +201,7 @@ public:
         add_id("bos_token_id", vocabulary_.bos_id);
         add_id("eos_token_id", vocabulary_.eos_id);
         add_id("pad_token_id", vocabulary_.pad_id);
-        add_text("chat_template", settings_.chat_template);
+        add_text("chat_template", portable_chat_template(settings_.chat_template).text);
         add_text("original_post_processor_template", file_.post_processor_json);
         add_text("original_tokenizer_class", settings_.tokenizer_class);
         std::sort(info.begin(), info.end());
@@ -228,11 +236,33 @@ private:
         take(pieces, node);
     }
 
+    // `tokenizers` looks for some added tokens in the normalized text, but the split comes first: it gets them as
+    // composed and as decomposed text.
+    std::vector<AddedToken> spellings() const {
+        std::vector<AddedToken> tokens;
+        for (const AddedToken& token : vocabulary_.added) {
+            std::set<std::string> texts{token.content};
+            if (file_.normalization_form && token.normalized) {
+                const std::string& form = *file_.normalization_form;
+                texts.insert(normalized(token.content, form));
+                texts.insert(normalized(token.content, form == "nfc" ? "nfd" : "nfc"));
+            }
+            tokens.push_back(token);
+            texts.erase(token.content);
+            for (const std::string& text : texts) {
+                tokens.push_back(token);
+                tokens.back().content = text;
+            }
+        }
+        return tokens;
+    }
+
     // The alternatives in falling order, so that of two tokens the longer is tried first. Tokens that
     // take the white space beside them stand in groups of their own.
     std::string added_tokens_pattern() const {
+        const std::vector<AddedToken> spelled = spellings();
         std::vector<const AddedToken*> tokens;
-        for (const AddedToken& token : vocabulary_.added) {
+        for (const AddedToken& token : spelled) {
             tokens.push_back(&token);
         }
         std::sort(tokens.begin(), tokens.end(),
@@ -263,23 +293,42 @@ private:
         if (pieces.strings.size() == 4) {
             outputs.emplace_back(boolean, kList);
         }
-        if (file_.normalization_form) {
+        const auto replace = [&](const ov::OutputVector& rewriting) {
+            pieces.strings =
+                extension("RegexNormalization", pieces.strings + rewriting, {{"global_replace", "true"}}, outputs)
+                    ->outputs();
+        };
+        const auto map = [&](const char* form) {
             pieces.strings = extension("CharsMapNormalization", pieces.strings,
                                        {{"add_dummy_prefix", "false"},
                                         {"remove_extra_whitespaces", "false"},
                                         {"escape_whitespaces", "false"},
-                                        {"normalization_form", *file_.normalization_form},
+                                        {"normalization_form", form},
                                         {"case_fold", "false"},
                                         {"nmt", "false"}},
                                        outputs)
                                  ->outputs();
+        };
+        if (file_.normalization_form) {
+            const std::string& form = *file_.normalization_form;
+            const bool compatible = form == "nfkc" || form == "nfkd";
+            map(compatible ? "nfkd" : "nfd");
+            repeat(reorder_marks(), kReorderings, replace);
+            if (form == "nfc" || form == "nfkc") {
+                repeat(gather_composing_marks(), kCompositions, replace);
+                map("nfc");
+            }
         }
         if (file_.add_prefix_space) {
-            pieces.strings =
-                extension("RegexNormalization",
-                          pieces.strings + ov::OutputVector{text_constant("^([^ ])"), text_constant(" $1")},
-                          {{"global_replace", "true"}}, outputs)
-                    ->outputs();
+            replace({text_constant("^([^ ])"), text_constant(" $1")});
+        }
+    }
+
+    template <typename Replace>
+    static void repeat(const Rewriting& rewriting, int times, Replace&& replace) {
+        const ov::OutputVector constants{text_constant(rewriting.pattern), text_constant(rewriting.replacement)};
+        for (int i = 0; i < times; ++i) {
+            replace(constants);
         }
     }
 
@@ -319,7 +368,7 @@ private:
         if (!vocabulary_.added.empty()) {
             PackedStrings added;
             std::vector<std::int32_t> ids;
-            for (const AddedToken& token : vocabulary_.added) {
+            for (const AddedToken& token : spellings()) {
                 added.add(token.content);
                 ids.push_back(static_cast<std::int32_t>(token.id));
             }
@@ -386,7 +435,8 @@ private:
 };
 
 [[noreturn]] void fail_without_file(const fs::path& directory) {
-    const bool parts = fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt");
+    std::error_code error;
+    const bool parts = fs::exists(directory / "vocab.json", error) && fs::exists(directory / "merges.txt", error);
     fail(ErrorKind::Input,
          "cannot convert the tokenizer: '{}' has no tokenizer.json{}; take it from the base model, or write it with "
          "transformers: "
@@ -396,7 +446,8 @@ private:
 
 }  // namespace
 
-TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory) {
+TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory,
+                                       std::optional<std::uint64_t> embedding_rows) {
     const fs::path path = checkpoint_directory / "tokenizer.json";
     if (!is_there(path)) {
         fail_without_file(checkpoint_directory);
@@ -406,12 +457,21 @@ TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory) {
     const TokenizerFile file = read_tokenizer_file(path, input, unsupported);
     const TokenizerSettings settings = read_tokenizer_settings(checkpoint_directory, input, unsupported);
     const TokenizerVocabulary vocabulary = make_tokenizer_vocabulary(file, settings, input, unsupported);
+    std::vector<std::string> notes;
+    if (embedding_rows && input.empty()) {
+        notes = check_embedding(file, settings, vocabulary, *embedding_rows, input);
+    }
     const std::string what = fmt::format("cannot convert the tokenizer in '{}'", checkpoint_directory.string());
     input.throw_if_any(ErrorKind::Input, what);
     unsupported.throw_if_any(ErrorKind::Unsupported, what);
 
     const TokenizerBuilder builder(file, settings, vocabulary);
-    return {builder.tokenizer(), builder.detokenizer(), builder.info(), builder.info()};
+    std::map<std::string, std::int64_t> added;
+    for (const AddedToken& token : vocabulary.added) {
+        added[token.content] = token.id;
+    }
+    return {builder.tokenizer(), builder.detokenizer(), builder.info(),
+            builder.info(),      std::move(added),      std::move(notes)};
 }
 
 }  // namespace deltavino::tokenizer

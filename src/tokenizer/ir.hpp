@@ -8,8 +8,13 @@
 
 #include <openvino/core/model.hpp>
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace deltavino::tokenizer {
 
@@ -20,10 +25,14 @@ struct TokenizerModels {
     std::shared_ptr<ov::Model> detokenizer;
     graph::RuntimeInfo tokenizer_info;
     graph::RuntimeInfo detokenizer_info;
+    std::map<std::string, std::int64_t> added;  // ids of the added tokens
+    std::vector<std::string> notes;             // one sentence each
 };
 
 // Reads tokenizer.json, tokenizer_config.json, the chat template and the token ids of a checkpoint.
-// Throws ErrorKind::Input or ErrorKind::Unsupported with everything that is wrong.
-TokenizerModels build_tokenizer_models(const std::filesystem::path& checkpoint_directory);
+// Throws ErrorKind::Input or ErrorKind::Unsupported with everything that is wrong. `embedding_rows`: how many
+// ids the model can take; ids beyond it are an error where every prompt uses them, else a note. Empty: unknown.
+TokenizerModels build_tokenizer_models(const std::filesystem::path& checkpoint_directory,
+                                       std::optional<std::uint64_t> embedding_rows = std::nullopt);
 
 }  // namespace deltavino::tokenizer

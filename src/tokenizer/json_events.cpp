@@ -2,6 +2,8 @@
 // tree; the rest becomes an ordinary tree under the same rules as json/document.cpp.
 #include "tokenizer/json_events.hpp"
 
+#include "base/text.hpp"
+
 #include <set>
 
 namespace deltavino::tokenizer {
@@ -89,7 +91,7 @@ public:
     }
 
     bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
-        fail(ErrorKind::Input, "cannot read '{}': {}", where_, error.what());
+        fail(ErrorKind::Input, "cannot read '{}': {}", where_, as_utf8(error.what()));
     }
 
 private:
@@ -201,63 +203,13 @@ TokenizerDocument parse_tokenizer_document(std::string_view text, const std::str
     return document;
 }
 
-const Json* ObjectReader::find(const char* key) const {
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-}
-
-bool ObjectReader::flag(const char* key, bool missing) const {
-    const Json* value = find(key);
-    if (value != nullptr && !value->is_boolean()) {
-        problems_.add(fmt::format("{} is {}, expected true or false", pointer(key), value->dump()));
-        return missing;
-    }
-    return value == nullptr ? missing : value->get<bool>();
-}
-
-std::string ObjectReader::text(const char* key, const std::string& missing) const {
-    const Json* value = find(key);
-    if (value != nullptr && !value->is_string()) {
-        problems_.add(fmt::format("{} is {}, expected a text", pointer(key), value->dump()));
-        return missing;
-    }
-    return value == nullptr ? missing : value->get<std::string>();
-}
-
-std::string ObjectReader::require_text(const char* key) const {
-    if (find(key) == nullptr) {
-        problems_.add(fmt::format("{} is missing", pointer(key)));
-    }
-    return text(key);
-}
-
-const Json& ObjectReader::typed(const char* key, bool array) const {
-    static const Json empty_array = Json::array();
-    static const Json empty_object = Json::object();
-    const Json* value = find(key);
-    if (value != nullptr && (array ? value->is_array() : value->is_object())) {
-        return *value;
-    }
-    if (value != nullptr) {
-        problems_.add(fmt::format("{} is not {}", pointer(key), array ? "an array" : "an object"));
-    }
-    return array ? empty_array : empty_object;
-}
-
-const Json& ObjectReader::object(const char* key) const {
-    return typed(key, false);
-}
-const Json& ObjectReader::array(const char* key) const {
-    return typed(key, true);
-}
-
 AddedToken parse_added_token(const Json& value, const std::string& pointer, Problems& problems) {
     AddedToken token;
     if (!value.is_object()) {
-        problems.add(fmt::format("{} is not an object", pointer));
+        problems.add(fmt::format("{} is {}, expected an object", pointer, shown(value)));
         return token;
     }
-    const ObjectReader reader(value, pointer, problems);
+    const JsonReader reader(value, pointer, problems);
     token.content = reader.require_text("content");
     token.special = reader.flag("special", false);
     token.lstrip = reader.flag("lstrip", false);

@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "json/document.hpp"
+#include "json/reader.hpp"
 #include "tokenizer/file.hpp"
 
 #include <cstdint>
@@ -26,31 +27,6 @@ struct TokenizerDocument {
 // Throws ErrorKind::Input for text that is not JSON; entries of the two parts that have a wrong form
 // are added to `problems`.
 TokenizerDocument parse_tokenizer_document(std::string_view text, const std::string& where, Problems& problems);
-
-// Reads keys of one JSON object; a key that is null counts as missing.
-class ObjectReader {
-public:
-    // `pointer` names the object in messages.
-    ObjectReader(const Json& object, std::string pointer, Problems& problems)
-        : object_(object), pointer_(std::move(pointer)), problems_(problems) {}
-
-    const Json* find(const char* key) const;
-    bool flag(const char* key, bool missing) const;
-    std::string text(const char* key, const std::string& missing = {}) const;
-    std::string require_text(const char* key) const;
-    // The object or array under `key`; an empty one when it is missing or something else.
-    const Json& object(const char* key) const;
-    const Json& array(const char* key) const;
-
-    std::string pointer(const char* key) const { return pointer_ + "/" + key; }
-
-private:
-    const Json& typed(const char* key, bool array) const;
-
-    const Json& object_;
-    std::string pointer_;
-    Problems& problems_;
-};
 
 // An added token without its id; the defaults are those of tokenizers.AddedToken.
 AddedToken parse_added_token(const Json& value, const std::string& pointer, Problems& problems);

@@ -2,12 +2,11 @@
 #include "tokenizer/settings.hpp"
 
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "tokenizer/json_events.hpp"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 
 namespace deltavino::tokenizer {
 namespace {
@@ -62,7 +61,7 @@ private:
         const double value = length->is_number() ? length->get<double>() : -1.0;
         if (!(value >= 1.0)) {
             input_.add(fmt::format("tokenizer_config.json/model_max_length is {}, expected a positive number",
-                                   length->dump()));
+                                   shown(*length)));
         } else if (value < 0x1p31) {
             settings_.model_max_length = static_cast<std::int64_t>(value);
         }
@@ -71,29 +70,30 @@ private:
     void parse_added_tokens() {
         settings_.added_is_complete = reader_.find("added_tokens_decoder") != nullptr;
         const std::string pointer = reader_.pointer("added_tokens_decoder");
-        for (const auto& [key, value] : reader_.object("added_tokens_decoder").items()) {
-            std::int64_t id = -1;
-            const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-            if (error != std::errc() || end != key.data() + key.size() || id < 0) {
+        for (const auto& [key, value] : reader_.object_or_empty("added_tokens_decoder").items()) {
+            const std::optional<std::int64_t> id = token_id(std::string_view(key));
+            if (!id) {
                 input_.add(fmt::format("{}: key '{}' is not a token id", pointer, key));
                 continue;
             }
-            settings_.added[id] = parse_added_token(value, pointer + "/" + key, input_);
-            settings_.added[id].id = id;
+            settings_.added[*id] = parse_added_token(value, pointer + "/" + key, input_);
+            settings_.added[*id].id = *id;
         }
         if (settings_.added_is_complete) {
             return;
         }
         // Before transformers 4.34: the file only has names and ids.
         const Json ids = read_optional_json(directory_ / "added_tokens.json");
-        for (const auto& [content, id] : ids.items()) {
-            if (!id.is_number_unsigned()) {
-                input_.add(fmt::format("added_tokens.json: the id of '{}' is not a whole number", content));
+        for (const auto& [content, value] : ids.items()) {
+            const std::optional<std::int64_t> id = token_id(value);
+            if (!id) {
+                input_.add(fmt::format("added_tokens.json: the id of '{}' is {}, expected a whole number from 0 to {}",
+                                       content, shown(value), JsonReader::kMaxTokenId));
                 continue;
             }
             AddedToken token;
             token.content = content;
-            token.id = id.get<std::int64_t>();
+            token.id = *id;
             settings_.added[token.id] = token;
         }
     }
@@ -117,8 +117,8 @@ private:
         const Json map =
             settings_.added_is_complete ? Json::object() : read_optional_json(directory_ / "special_tokens_map.json");
         for (const char* role : kRoles) {
-            const ObjectReader from_map(map, "special_tokens_map.json", input_);
-            const ObjectReader& source = from_map.find(role) != nullptr ? from_map : reader_;
+            const JsonReader from_map(map, "special_tokens_map.json", input_);
+            const JsonReader& source = from_map.find(role) != nullptr ? from_map : reader_;
             if (const Json* value = source.find(role); value != nullptr) {
                 if (is_token(*value)) {
                     settings_.named.push_back({role, token_of(*value, source.pointer(role))});
@@ -136,11 +136,15 @@ private:
         }
         for (const char* key : {"model_specific_special_tokens", "extra_special_tokens", "additional_special_tokens"}) {
             const Json* tokens = reader_.find(key);
-            const ObjectReader from_map(map, "special_tokens_map.json", input_);
+            const JsonReader from_map(map, "special_tokens_map.json", input_);
             if (tokens == nullptr) {
                 tokens = from_map.find(key);
             }
-            if (tokens == nullptr || !tokens->is_structured()) {
+            if (tokens == nullptr) {
+                continue;
+            }
+            if (!tokens->is_structured()) {
+                input_.add(fmt::format("{} is {}, expected tokens", reader_.pointer(key), shown(*tokens)));
                 continue;
             }
             for (const auto& [name, value] : tokens->items()) {
@@ -158,24 +162,21 @@ private:
     void parse_fallback_ids() {
         for (const char* file : {"generation_config.json", "config.json"}) {
             const Json json = read_optional_json(directory_ / file);
-            const ObjectReader top(json, file, input_);
-            const bool nested = json.contains("text_config") && json["text_config"].is_object();
-            const ObjectReader text(nested ? json["text_config"] : json, std::string(file) + "/text_config", input_);
-            for (const ObjectReader* object : {&top, &text}) {
+            const JsonReader top(json, file, input_);
+            const JsonReader text(top.object_or_empty("text_config"), top.pointer("text_config"), input_);
+            for (const JsonReader* object : {&top, &text}) {
                 take_id(*object, "eos_token_id", settings_.eos);
                 take_id(*object, "pad_token_id", settings_.pad);
             }
         }
     }
 
-    static void take_id(const ObjectReader& object, const char* key,
+    // Of a list of stop tokens the first is the tokenizer's.
+    static void take_id(const JsonReader& object, const char* key,
                         std::optional<TokenizerSettings::FallbackId>& target) {
-        const Json* id = object.find(key);
-        if (id != nullptr && id->is_array() && !id->empty()) {
-            id = &id->front();  // a list of stop tokens: the first is the tokenizer's
-        }
-        if (!target && id != nullptr && id->is_number_unsigned()) {
-            target = {id->get<std::int64_t>(), object.pointer(key)};
+        const std::vector<std::int64_t> ids = object.token_ids(key);
+        if (!target && !ids.empty()) {
+            target = {ids.front(), object.pointer(key)};
         }
     }
 
@@ -184,12 +185,15 @@ private:
         const fs::path jinja = directory_ / "chat_template.jinja";
         if (is_there(jinja)) {
             std::string text = read_text_file(jinja);
+            if (!is_utf8(text)) {
+                fail(ErrorKind::Input, "cannot read '{}': it is not UTF-8", jinja.string());
+            }
             text.erase(std::remove(text.begin(), text.end(), '\r'), text.end());  // as Python reads text
             return text;
         }
         for (const char* file : {"chat_template.json", "processor_config.json"}) {
             const Json json = read_optional_json(directory_ / file);
-            const std::string text = template_in(ObjectReader(json, file, input_));
+            const std::string text = template_in(JsonReader(json, file, input_));
             if (!text.empty()) {
                 return text;
             }
@@ -197,12 +201,16 @@ private:
         return template_in(reader_);
     }
 
-    std::string template_in(const ObjectReader& object) {
+    std::string template_in(const JsonReader& object) {
         const Json* value = object.find("chat_template");
+        if (value != nullptr && !value->is_array() && !value->is_string()) {
+            object.wrong("chat_template", "a text or a list of named templates");
+            return {};
+        }
         if (value != nullptr && value->is_array()) {
             for (const Json& entry : *value) {
                 if (entry.is_object() && entry.value("name", Json()) == "default") {
-                    return ObjectReader(entry, object.pointer("chat_template"), input_).require_text("template");
+                    return JsonReader(entry, object.pointer("chat_template"), input_).require_text("template");
                 }
             }
             return {};
@@ -212,7 +220,7 @@ private:
 
     fs::path directory_;
     Json config_;
-    ObjectReader reader_;
+    JsonReader reader_;
     TokenizerSettings& settings_;
     Problems& input_;
     Problems& unsupported_;

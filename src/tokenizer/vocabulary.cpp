@@ -382,6 +382,50 @@ std::optional<std::string> bytes_of_token(std::string_view token) {
     return bytes;
 }
 
+std::vector<std::string> check_embedding(const TokenizerFile& file, const TokenizerSettings& settings,
+                                         const TokenizerVocabulary& vocabulary, std::uint64_t rows, Problems& input) {
+    if (file.vocab.size() > rows) {
+        input.add(fmt::format("/model/vocab has {} tokens, but the embedding has {} rows (vocab_size of config.json)",
+                              file.vocab.size(), rows));
+        return {};
+    }
+    const auto beyond = [&](std::int64_t id) {
+        return static_cast<std::uint64_t>(id) >= rows;
+    };
+    for (const auto& [role, id] : {std::pair{"bos_token", vocabulary.bos_id},
+                                   {"eos_token", vocabulary.eos_id},
+                                   {"pad_token", vocabulary.pad_id}}) {
+        if (id && beyond(*id)) {
+            input.add(fmt::format("{} has id {}, but the embedding has {} rows", role, *id, rows));
+        }
+    }
+    for (const TemplateElement& element : file.post_processor) {
+        if (element.id && beyond(*element.id)) {
+            input.add(fmt::format("/post_processor adds id {}, but the embedding has {} rows", *element.id, rows));
+        }
+    }
+    std::size_t count = 0;
+    const AddedToken* first = nullptr;
+    for (const AddedToken& token : vocabulary.added) {
+        if (!beyond(token.id)) {
+            continue;
+        }
+        if (settings.chat_template.find(token.content) != std::string::npos) {
+            input.add(fmt::format("the chat template writes '{}', which has id {}, but the embedding has {} rows",
+                                  token.content, token.id, rows));
+        }
+        first = first == nullptr ? &token : first;
+        count += 1;
+    }
+    if (count == 0) {
+        return {};
+    }
+    return {
+        fmt::format("the embedding has {} rows: {} added tokens have ids beyond it, from '{}' ({}) on; a text that "
+                    "holds one cannot be read (were they added without resizing the model?)",
+                    rows, count, first->content, first->id)};
+}
+
 TokenizerVocabulary make_tokenizer_vocabulary(const TokenizerFile& file, const TokenizerSettings& settings,
                                               Problems& input, Problems& unsupported) {
     return VocabularyMaker(file, settings, input, unsupported).run();

@@ -37,4 +37,10 @@ std::optional<std::string> bytes_of_token(std::string_view token);
 TokenizerVocabulary make_tokenizer_vocabulary(const TokenizerFile& file, const TokenizerSettings& settings,
                                               Problems& input, Problems& unsupported);
 
+// Compares the ids with an embedding of `rows` rows. An id beyond it that the model's own vocabulary has, or
+// that prompts are made of (a role, the chat template, the post-processor), is a problem; of the others the
+// returned notes say how many there are.
+std::vector<std::string> check_embedding(const TokenizerFile& file, const TokenizerSettings& settings,
+                                         const TokenizerVocabulary& vocabulary, std::uint64_t rows, Problems& input);
+
 }  // namespace deltavino::tokenizer

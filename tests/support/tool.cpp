@@ -2,11 +2,16 @@
 //
 //   deltavino_test_tool chat            one JSON object a line: {"template", "messages", "thinking"};
 //                                       answers with {"known", "text"}, a generation prompt included
+//   deltavino_test_tool template        one JSON text a line, a chat template; answers with {"text", "rewritten",
+//                                       "missing"}
+//   deltavino_test_tool encode DIR      one list of segments a line, {"text", "is_control"}; answers with their ids
 //   deltavino_test_tool picture FILE    the decoded picture as a PPM
 //   deltavino_test_tool resize FILE WIDTH HEIGHT
 #include "base/error.hpp"
 #include "runtime/chat/template.hpp"
+#include "runtime/chat/tokenizer.hpp"
 #include "runtime/picture/decode.hpp"
+#include "tokenizer/chat_template.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -57,6 +62,29 @@ void run_chat() {
     }
 }
 
+void run_template() {
+    std::string line;
+    while (std::getline(std::cin, line)) {
+        const tokenizer::PortableTemplate result =
+            tokenizer::portable_chat_template(Json::parse(line).get<std::string>());
+        std::cout << Json{{"text", result.text}, {"rewritten", result.rewritten}, {"missing", result.missing}}.dump()
+                  << "\n";
+    }
+}
+
+void run_encode(const std::string& directory) {
+    ov::Core core;
+    Tokenizer tokenizer(core, directory);
+    std::string line;
+    while (std::getline(std::cin, line)) {
+        std::vector<TextSegment> segments;
+        for (const Json& segment : Json::parse(line)) {
+            segments.push_back({segment.at("text").get<std::string>(), segment.at("is_control").get<bool>()});
+        }
+        std::cout << Json(tokenizer.encode(segments)).dump() << "\n";
+    }
+}
+
 void print(const Picture& picture) {
     std::printf("P6 %u %u 255\n", picture.width, picture.height);
     std::fwrite(picture.pixels.data(), 1, picture.pixels.size(), stdout);
@@ -65,6 +93,10 @@ void print(const Picture& picture) {
 int run(const std::vector<std::string>& arguments) {
     if (arguments.size() == 1 && arguments[0] == "chat") {
         run_chat();
+    } else if (arguments.size() == 1 && arguments[0] == "template") {
+        run_template();
+    } else if (arguments.size() == 2 && arguments[0] == "encode") {
+        run_encode(arguments[1]);
     } else if (arguments.size() == 2 && arguments[0] == "picture") {
         print(read_picture(arguments[1]));
     } else if (arguments.size() == 4 && arguments[0] == "resize") {

@@ -188,6 +188,24 @@ TEST(TokenizerFile, ReadsATemplate) {
         R"({"single": {"ids": [7, 8, -1], "type_ids": [0, 0, 0]}, "pair": {"ids": [7, 8, -1, -2], "type_ids": [0, 0, 0, 1]}})");
 }
 
+TEST(TokenizerFile, RefusesIdsThatAreNone) {
+    for (const char* id : {"-1", "18446744073709551615", "9223372036854775808", "2147483648", "7.5", "7.0", "1e40",
+                           "null", "\"7\"", "[7]"}) {
+        TokenizerParts parts;
+        parts.added = fmt::format(R"([{{"id":{},"content":"<end>"}}])", id);
+        const Reading added_tokens = read_text(parts.json());
+        EXPECT_THAT(test::text_of(added_tokens.input), HasSubstr("/added_tokens/0/id is ")) << id;
+        EXPECT_TRUE(added_tokens.file.added_tokens.empty()) << id;
+        parts = {};
+        parts.post_processor = fmt::format(
+            R"({{"type":"TemplateProcessing","single":[{{"Sequence":{{"id":"A","type_id":0}}}},{{"SpecialToken":{{"id":"<end>","type_id":0}}}}],
+            "pair":[{{"Sequence":{{"id":"A","type_id":0}}}},{{"Sequence":{{"id":"B","type_id":0}}}}],
+            "special_tokens":{{"<end>":{{"ids":[{}]}}}}}})",
+            id);
+        EXPECT_THAT(test::text_of(read_text(parts.json()).input), HasSubstr("special_tokens/<end>/ids is ")) << id;
+    }
+}
+
 TEST(TokenizerFile, NamesBadPostProcessors) {
     TokenizerParts parts;
     parts.post_processor = R"({"type":"BertProcessing","sep":["a",0],"cls":["b",1]})";
@@ -198,7 +216,7 @@ TEST(TokenizerFile, NamesBadPostProcessors) {
         "pair":[],"special_tokens":{}})";
     const Reading reading = read_text(parts.json());
     EXPECT_THAT(test::text_of(reading.input),
-                HasSubstr("/post_processor/single/0: token '<x>' has no ids in special_tokens"));
+                HasSubstr("/post_processor/single/0: special_tokens/<x>/ids is missing, expected token ids"));
     EXPECT_THAT(test::text_of(reading.unsupported), HasSubstr("/post_processor/single: the texts 'B', expected 'A'"));
 }
 

@@ -91,12 +91,14 @@ std::string error_of(const TokenizerParts& parts, ErrorKind kind) {
 TEST(TokenizerIr, HasTheShapeThatGenAiLooksFor) {
     const TokenizerModels models = build({});
     std::vector<std::string> chain = operations(*models.tokenizer);
-    for (const char* type :
-         {"StringTensorUnpack", "SpecialTokensSplit", "CharsMapNormalization", "RegexSplit", "BPETokenizer",
-          "ReadValue", "Select", "Truncate", "CombineSegments", "ReduceMax", "RaggedToDense", "Assign"}) {
+    for (const char* type : {"StringTensorUnpack", "SpecialTokensSplit", "RegexSplit", "BPETokenizer", "ReadValue",
+                             "Select", "Truncate", "CombineSegments", "ReduceMax", "RaggedToDense", "Assign"}) {
         EXPECT_EQ(std::count(chain.begin(), chain.end(), type), 1) << type;
     }
-    EXPECT_EQ(chain.size(), 21u);
+    // Decompose, reorder marks, gather those that compose, compose.
+    EXPECT_EQ(std::count(chain.begin(), chain.end(), "CharsMapNormalization"), 2);
+    EXPECT_EQ(std::count(chain.begin(), chain.end(), "RegexNormalization"), 6);
+    EXPECT_EQ(chain.size(), 28u);
     EXPECT_THAT(operations(*models.detokenizer),
                 ElementsAre("Convert", "VocabDecoder", "FuzeRagged", "UTF8Validate", "StringTensorPack"));
 
@@ -116,6 +118,34 @@ TEST(TokenizerIr, HasTheShapeThatGenAiLooksFor) {
     EXPECT_TRUE(models.tokenizer->output(1).get_names().count("attention_mask"));
     EXPECT_EQ(models.tokenizer->output(0).get_element_type(), ov::element::i64);
     EXPECT_TRUE(models.detokenizer->output(0).get_names().count("string_output"));
+}
+
+TEST(TokenizerIr, FindsNormalizedTokensInBothSpellings) {
+    TokenizerParts parts;
+    parts.added = R"([{"id":7,"content":"\u00e9!","normalized":true},{"id":8,"content":"\u00e9?","normalized":false}])";
+    const TokenizerModels models = build(parts);
+    const auto bpe = find(*models.tokenizer, "BPETokenizer");
+    EXPECT_THAT(strings(bpe, 14), ElementsAre("\xC3\xA9!", "e\xCC\x81!", "\xC3\xA9?", "<end>"));
+    EXPECT_THAT(constant(bpe, 17).cast_vector<std::int32_t>(), ElementsAre(7, 7, 8, 9));
+    EXPECT_EQ(text(find(*models.tokenizer, "SpecialTokensSplit"), 5), "(\xC3\xA9\\?|\xC3\xA9\\!|e\xCC\x81\\!|\\<end\\>)");
+}
+
+TEST(TokenizerIr, RefusesMoreIdsThanTheEmbeddingHasRows) {
+    const auto error = [](const TokenizerParts& parts, const std::string& config, std::uint64_t rows) -> std::string {
+        const test::TokenizerDirectory directory(
+            std::map<std::string, std::string>{{"tokenizer.json", parts.json()}, {"tokenizer_config.json", config}});
+        try {
+            const TokenizerModels models = build_tokenizer_models(directory.path(), rows);
+            return models.notes.empty() ? "fits" : "note: " + models.notes.front();
+        } catch (const Error& failure) {
+            return failure.what();
+        }
+    };
+    EXPECT_EQ(error({}, "{}", 9), "fits");
+    EXPECT_THAT(error({}, "{}", 8), HasSubstr("note: the embedding has 8 rows: 1 added tokens"));
+    EXPECT_THAT(error({}, R"({"eos_token":"<t>"})", 8), HasSubstr("eos_token has id 8, but the embedding has 8 rows"));
+    EXPECT_THAT(error({}, R"({"chat_template":"{{ '<t>' }}"})", 8), HasSubstr("the chat template writes '<t>'"));
+    EXPECT_THAT(error({}, "{}", 6), HasSubstr("/model/vocab has 7 tokens, but the embedding has 6 rows"));
 }
 
 TEST(TokenizerIr, StoresTokensAsBytes) {
@@ -220,7 +250,7 @@ TEST(TokenizerIr, ReportsEverythingAtOnce) {
     parts.added = R"([{"id":"x","content":"<t>"}])";
     const std::string wrong = error_of(parts, ErrorKind::Input);
     EXPECT_THAT(wrong, HasSubstr("token 'b' has id 2"));
-    EXPECT_THAT(wrong, HasSubstr("/added_tokens/0/id is not a whole number"));
+    EXPECT_THAT(wrong, HasSubstr("/added_tokens/0/id is \"x\", expected a token id"));
     TokenizerParts lower;
     lower.normalizer = R"({"type":"Lowercase"})";
     lower.decoder = R"({"type":"WordPiece"})";

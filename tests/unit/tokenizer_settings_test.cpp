@@ -122,9 +122,28 @@ TEST(TokenizerSettings, NamesWhatIsWrong) {
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/eos_token is neither a text nor a token"));
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/clean_up_tokenization_spaces is \"no\""));
     EXPECT_THAT(text, HasSubstr("key 'x' is not a token id"));
-    EXPECT_THAT(text, HasSubstr("tokenizer_config.json/added_tokens_decoder/3 is not an object"));
+    EXPECT_THAT(text, HasSubstr("tokenizer_config.json/added_tokens_decoder/3 is \"b\", expected an object"));
     EXPECT_THAT(text, HasSubstr("tokenizer_config.json/added_tokens_decoder/4/content is missing"));
     EXPECT_THAT(test::text_of(reading.unsupported), HasSubstr("split_special_tokens"));
+}
+
+TEST(TokenizerSettings, RefusesIdsThatAreNone) {
+    for (const char* id : {"-1", "18446744073709551615", "9223372036854775808", "2147483648", "4098.5", "1e30", "true",
+                           "\"4098\"", "[4098, -2]", "{}"}) {
+        const std::string ids = fmt::format(R"({{"eos_token_id":{}}})", id);
+        for (const char* file : {"generation_config.json", "config.json"}) {
+            const Reading reading = read({{file, ids}});
+            EXPECT_THAT(test::text_of(reading.input), HasSubstr(std::string(file) + "/eos_token_id is ")) << id;
+            EXPECT_FALSE(reading.settings.eos) << id;
+        }
+        const Reading added = read({{"added_tokens.json", fmt::format(R"({{"<t>":{}}})", id)}});
+        EXPECT_THAT(test::text_of(added.input), HasSubstr("added_tokens.json: the id of '<t>' is ")) << id;
+    }
+    for (const char* key : {"-1", "9223372036854775808", "2147483648", "1.0", ""}) {
+        const Reading reading = read(
+            {{"tokenizer_config.json", fmt::format(R"({{"added_tokens_decoder":{{"{}":{{"content":"a"}}}}}})", key)}});
+        EXPECT_THAT(test::text_of(reading.input), HasSubstr("is not a token id")) << key;
+    }
 }
 
 }  // namespace

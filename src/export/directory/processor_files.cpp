@@ -5,7 +5,9 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "json/document.hpp"
+#include "json/reader.hpp"
 
+#include <algorithm>
 #include <optional>
 
 namespace deltavino::exporter {
@@ -29,9 +31,41 @@ std::optional<Json> read_object(const fs::path& file) {
     return json;
 }
 
-const Json* find_object(const std::optional<Json>& json, const char* key) {
-    const bool found = json && json->contains(key) && (*json)[key].is_object();
-    return found ? &(*json)[key] : nullptr;
+const Json* find_object(const std::optional<Json>& json, const char* key, Problems& problems) {
+    return json ? JsonReader(*json, kProcessor, problems).object(key) : nullptr;
+}
+
+// Types of what is read here and by the image processors of consumers, before any of it is used.
+void check_types(const Json& section, const std::string& where, Problems& problems) {
+    const JsonReader reader(section, where, problems);
+    for (const char* key : {"processor_class", "image_processor_type", "video_processor_type"}) {
+        reader.text(key);
+    }
+    for (const char* key : {"do_convert_rgb", "do_resize", "do_rescale", "do_normalize", "do_sample_frames"}) {
+        reader.flag(key, true);
+    }
+    constexpr std::uint64_t kMostPixels = 1ull << 40;
+    for (const char* key : {"patch_size", "temporal_patch_size", "merge_size", "min_frames", "max_frames"}) {
+        reader.size(key, 1);
+    }
+    for (const char* key : {"min_pixels", "max_pixels"}) {
+        reader.size(key, 1, 1, kMostPixels);
+    }
+    for (const char* key : {"rescale_factor", "fps"}) {
+        reader.number(key, 1.0);
+    }
+    for (const char* key : {"image_mean", "image_std"}) {
+        const Json* colours = reader.array(key);
+        const bool numbers = colours == nullptr || std::all_of(colours->begin(), colours->end(),
+                                                               [](const Json& value) { return value.is_number(); });
+        if (colours != nullptr && (!numbers || colours->size() != 3)) {
+            reader.wrong(key, "three numbers");
+        }
+    }
+    const JsonReader size(reader.object_or_empty("size"), reader.pointer("size"), problems);
+    for (const char* key : {"shortest_edge", "longest_edge", "height", "width"}) {
+        size.size(key, 1, 1, kMostPixels);
+    }
 }
 
 // The defaults with the values of `section` over them.
@@ -87,13 +121,13 @@ void check_patches(const Json& section, const char* what, const VisionConfig& vi
           std::pair{"merge_size", vision.spatial_merge_size}}) {
         if (section[key] != expected) {
             problems.add(fmt::format("{} of the settings for {} is {}, expected {} as in vision_config", key, what,
-                                     section[key].dump(), expected));
+                                     shown(section[key]), expected));
         }
     }
     if (!section["size"].is_object() || !section["size"].contains("shortest_edge") ||
         !section["size"].contains("longest_edge")) {
         problems.add(fmt::format("size of the settings for {} is {}, expected shortest_edge and longest_edge", what,
-                                 section["size"].dump()));
+                                 shown(section["size"])));
     }
 }
 
@@ -107,7 +141,9 @@ ProcessorFiles read_processor_files(const fs::path& checkpoint, const VisionConf
     const std::optional<Json> processor = read_object(checkpoint / kProcessor);
     const std::optional<Json> image_file = read_object(checkpoint / kImage);
     const std::optional<Json> video_file = read_object(checkpoint / kVideo);
-    const Json* image = find_object(processor, "image_processor");
+    Problems problems;
+    const Json* image = find_object(processor, "image_processor", problems);
+    const bool image_in_processor = image != nullptr;
     if (image == nullptr && image_file) {
         image = &*image_file;
     }
@@ -119,7 +155,8 @@ ProcessorFiles read_processor_files(const fs::path& checkpoint, const VisionConf
              checkpoint.string(), kImage, kProcessor);
     }
     ProcessorFiles result;
-    const Json* video = find_object(processor, "video_processor");
+    const Json* video = find_object(processor, "video_processor", problems);
+    const bool video_in_processor = video != nullptr;
     if (video == nullptr && video_file) {
         video = &*video_file;
     }
@@ -129,17 +166,24 @@ ProcessorFiles read_processor_files(const fs::path& checkpoint, const VisionConf
             "there is no '{}': videos are prepared with the settings for pictures, as transformers does", kVideo));
     }
 
+    const std::string what = fmt::format("cannot use the processor settings of '{}'", checkpoint.string());
+    const auto place = [](bool in_processor, const char* key, const char* file) {
+        return in_processor ? fmt::format("{}/{}", kProcessor, key) : std::string(file);
+    };
+    check_types(*image, place(image_in_processor, "image_processor", kImage), problems);
+    if (video != image) {
+        check_types(*video, place(video_in_processor, "video_processor", kVideo), problems);
+    }
+    problems.throw_if_any(ErrorKind::Input, what);
     Json complete = processor.value_or(Json::object());
     if (!complete.contains("processor_class")) {
-        complete["processor_class"] = image->value("processor_class", "Qwen3VLProcessor");
+        complete["processor_class"] = JsonReader(*image, kImage, problems).text("processor_class", "Qwen3VLProcessor");
     }
     complete["image_processor"] = image_section(*image, vision);
     complete["video_processor"] = video_section(*video, vision);
-    Problems problems;
     check_patches(complete["image_processor"], "pictures", vision, problems);
     check_patches(complete["video_processor"], "videos", vision, problems);
-    problems.throw_if_any(ErrorKind::Input,
-                          fmt::format("cannot use the processor settings of '{}'", checkpoint.string()));
+    problems.throw_if_any(ErrorKind::Input, what);
 
     result.files.emplace_back(kProcessor, text_of(complete));
     result.files.emplace_back(kImage, text_of(image_file.value_or(complete["image_processor"])));

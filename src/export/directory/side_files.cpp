@@ -2,10 +2,15 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "checkpoint/families.hpp"
 #include "json/document.hpp"
+#include "json/reader.hpp"
+#include "tokenizer/chat_template.hpp"
 
 #include <array>
+#include <optional>
+#include <set>
 #include <string_view>
 
 namespace deltavino::exporter {
@@ -14,15 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array kTextFiles{
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt",     "chat_template.jinja",   "chat_template.json",
 };
 
 void copy_if_present(const fs::path& from, const fs::path& to) {
@@ -31,34 +29,115 @@ void copy_if_present(const fs::path& from, const fs::path& to) {
     }
 }
 
-// transformers 5 keeps the template in chat_template.jinja only, older servers read tokenizer_config.json only.
-void complete_chat_template(const fs::path& output) {
-    std::error_code error;
-    const fs::path template_file = output / "chat_template.jinja";
-    const fs::path config_file = output / "tokenizer_config.json";
-    if (!fs::exists(config_file, error)) {
-        return;
+Json read_object(const fs::path& path) {
+    Json json = parse_json(read_text_file(path), path.string());
+    if (!json.is_object()) {
+        fail(ErrorKind::Input, "cannot read '{}': expected a JSON object", path.string());
     }
-    Json config = parse_json(read_text_file(config_file), config_file.string());
-    if (!config.is_object()) {
-        fail(ErrorKind::Input, "cannot use 'tokenizer_config.json': expected a JSON object");
-    }
-    const bool in_config = config.contains("chat_template") && !config["chat_template"].is_null();
-    if (fs::exists(template_file, error) && !in_config) {
-        config["chat_template"] = read_text_file(template_file);
-        write_text_file(config_file, config.dump(2) + "\n");
-    } else if (!fs::exists(template_file, error) && in_config && config["chat_template"].is_string()) {
-        write_text_file(template_file, config["chat_template"].get<std::string>());
-    }
+    return json;
 }
+
+// The chat templates of the output: the same text in every place where consumers look.
+class TemplateFiles {
+public:
+    explicit TemplateFiles(const fs::path& output) : output_(output) {}
+
+    std::vector<std::string> complete() {
+        std::error_code error;
+        const fs::path jinja = output_ / "chat_template.jinja";
+        std::optional<std::string> text;
+        if (fs::exists(jinja, error)) {
+            const std::string given = read_text_file(jinja);
+            if (!is_utf8(given)) {
+                fail(ErrorKind::Input, "cannot read 'chat_template.jinja': it is not UTF-8");
+            }
+            text = portable(given);
+            if (*text != given) {
+                write_text_file(jinja, *text);
+            }
+        }
+        complete_json("chat_template.json");
+        const fs::path config = output_ / "tokenizer_config.json";
+        if (!fs::exists(config, error)) {
+            return notes();
+        }
+        const std::optional<std::string> in_config = complete_json("tokenizer_config.json", text);
+        if (!text && in_config) {
+            write_text_file(jinja, *in_config);
+        }
+        return notes();
+    }
+
+private:
+    std::string portable(const std::string& text) {
+        tokenizer::PortableTemplate result = tokenizer::portable_chat_template(text);
+        rewritten_.insert(result.rewritten.begin(), result.rewritten.end());
+        missing_.insert(result.missing.begin(), result.missing.end());
+        return std::move(result.text);
+    }
+
+    // Rewrites the templates of a JSON file, and puts `missing` in when it has none: transformers 5 keeps the
+    // template in chat_template.jinja only, older servers read tokenizer_config.json only. Returns the file's own.
+    std::optional<std::string> complete_json(const char* name, const std::optional<std::string>& missing = {}) {
+        std::error_code error;
+        const fs::path path = output_ / name;
+        if (!fs::exists(path, error)) {
+            return std::nullopt;
+        }
+        Json json = read_object(path);
+        const Json before = json.contains(kKey) ? json[kKey] : Json();
+        std::optional<std::string> own;
+        if (before.is_string()) {
+            own = portable(before.get<std::string>());
+            json[kKey] = *own;
+        } else if (before.is_array()) {
+            for (Json& entry : json[kKey]) {
+                if (entry.is_object() && entry.contains("template") && entry["template"].is_string()) {
+                    entry["template"] = portable(entry["template"].get<std::string>());
+                }
+            }
+        } else if (!before.is_null()) {
+            fail(ErrorKind::Input, "cannot use '{}': {} is {}, expected a text or a list of named templates", name,
+                 kKey, shown(before));
+        } else if (missing) {
+            json[kKey] = *missing;
+        }
+        if (json.contains(kKey) && json[kKey] != before) {
+            write_text_file(path, json.dump(2) + "\n");
+        }
+        return own;
+    }
+
+    std::vector<std::string> notes() const {
+        std::vector<std::string> notes;
+        if (!rewritten_.empty()) {
+            notes.push_back(
+                fmt::format("the chat template is spelled so that openvino_genai renders it as transformers "
+                            "does: {}",
+                            fmt::join(rewritten_, ", ")));
+        }
+        if (!missing_.empty()) {
+            notes.push_back(
+                fmt::format("openvino_genai cannot render the chat template as transformers does: its engine "
+                            "lacks {}; give it another template, or render prompts with transformers",
+                            fmt::join(missing_, ", ")));
+        }
+        return notes;
+    }
+
+    static constexpr const char* kKey = "chat_template";
+    fs::path output_;
+    std::set<std::string> rewritten_;
+    std::set<std::string> missing_;
+};
 
 }  // namespace
 
-void copy_side_files(const fs::path& checkpoint, const fs::path& output) {
+std::vector<std::string> copy_side_files(const fs::path& checkpoint, const fs::path& output) {
     for (const char* name : kTextFiles) {
         copy_if_present(checkpoint / name, output / name);
     }
-    complete_chat_template(output);
+    return TemplateFiles(output).complete();
 }
 
 std::string text_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied) {

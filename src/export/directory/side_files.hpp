@@ -5,12 +5,14 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace deltavino::exporter {
 
 // Copies what consumers read, when the checkpoint has it, and makes the chat template available in
-// both places where they look (chat_template.jinja and tokenizer_config.json).
-void copy_side_files(const std::filesystem::path& checkpoint, const std::filesystem::path& output);
+// both places where they look (chat_template.jinja and tokenizer_config.json), spelled so that it renders in
+// openvino_genai as in transformers. Returns notes about the template. generation_config.json is not among them.
+std::vector<std::string> copy_side_files(const std::filesystem::path& checkpoint, const std::filesystem::path& output);
 
 // config.json of a text-only export: the text part as a valid top-level config of a text class.
 std::string text_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied);

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/library_path.hpp"
+#include "base/unicode.hpp"
 #include "graph/names.hpp"
 #include "runtime/openvino_call.hpp"
 
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace deltavino::runtime {
 namespace {
@@ -49,8 +51,7 @@ fs::path find_library() {
          release(), kLibraryVariable, kLibraryName, tried);
 }
 
-ov::InferRequest load(ov::Core& core, const fs::path& directory, const char* model_name,
-                      const std::function<void(const ov::Model&)>& look) {
+std::shared_ptr<ov::Model> read(ov::Core& core, const fs::path& directory, const char* model_name) {
     const fs::path xml = directory / (std::string(model_name) + ".xml");
     if (!is_there(xml)) {
         fail(ErrorKind::Input,
@@ -58,12 +59,20 @@ ov::InferRequest load(ov::Core& core, const fs::path& directory, const char* mod
              directory.string(), xml.filename().string());
     }
     require_readable_model(xml);
-    return openvino_call(ErrorKind::Input, fmt::format("load '{}'", xml.string()), [&]() {
-        const std::shared_ptr<ov::Model> model = core.read_model(xml);
-        look(*model);
-        return core.compile_model(model, "CPU")
-            .create_infer_request();  // text is handled on the host whatever the model's device
-    });
+    return openvino_call(ErrorKind::Input, fmt::format("load '{}'", xml.string()),
+                         [&]() { return core.read_model(xml); });
+}
+
+// Text is handled on the host whatever the model's device.
+ov::InferRequest compile_on_host(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* model_name) {
+    return openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", model_name),
+                         [&]() { return core.compile_model(model, "CPU").create_infer_request(); });
+}
+
+ov::Tensor texts_tensor(const std::vector<std::string>& texts) {
+    ov::Tensor tensor(ov::element::string, {texts.size()});
+    std::copy(texts.begin(), texts.end(), tensor.data<std::string>());
+    return tensor;
 }
 
 }  // namespace
@@ -82,66 +91,143 @@ std::vector<fs::path> tokenizer_library_candidates(const char* variable, const f
     return candidates;
 }
 
-bool is_utf8(std::string_view text) {
-    const auto* byte = reinterpret_cast<const unsigned char*>(text.data());
-    const auto* end = byte + text.size();
-    while (byte < end) {
-        const unsigned char lead = *byte++;
-        const std::size_t more = lead < 0x80                   ? 0
-                                 : lead >= 0xc2 && lead < 0xe0 ? 1
-                                 : lead >= 0xe0 && lead < 0xf0 ? 2
-                                 : lead >= 0xf0 && lead < 0xf5 ? 3
-                                                               : 4;
-        if (more == 4 || static_cast<std::size_t>(end - byte) < more) {
-            return false;
-        }
-        if (more > 0) {
-            // The second byte is limited further: no overlong forms, no surrogates, nothing above U+10FFFF.
-            const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-            const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-            if (*byte < low || *byte > high ||
-                !std::all_of(byte + 1, byte + more, [](unsigned char b) { return (b & 0xc0) == 0x80; })) {
-                return false;
-            }
-            byte += more;
-        }
-    }
-    return true;
-}
-
 Tokenizer::Tokenizer(ov::Core& core, const fs::path& directory) {
     const fs::path library = find_library();
     openvino_call(
         ErrorKind::Unsupported,
         fmt::format("load the tokenizers extension '{}' (it must be of OpenVINO {})", library.string(), release()),
         [&]() { core.add_extension(library); });
-    encoder_ = load(core, directory, names::kTokenizer, [this](const ov::Model& model) {
-        if (model.has_rt_info("eos_token_id")) {
-            eos_id_ = model.get_rt_info<std::int64_t>("eos_token_id");
+    const std::shared_ptr<ov::Model> model = read(core, directory, names::kTokenizer);
+    openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", names::kTokenizer), [&]() {
+        if (model->has_rt_info("eos_token_id")) {
+            eos_id_ = model->get_rt_info<std::int64_t>("eos_token_id");
         }
-        if (model.has_rt_info("chat_template")) {
-            chat_template_ = model.get_rt_info<std::string>("chat_template");
+        if (model->has_rt_info("chat_template")) {
+            chat_template_ = model->get_rt_info<std::string>("chat_template");
         }
+        graph_ = take_apart(model);
     });
-    decoder_ = load(core, directory, names::kDetokenizer, [](const ov::Model&) {});
+    encoder_ = compile_on_host(core, std::exchange(graph_.plain, nullptr), names::kTokenizer);
+    if (graph_.splitter != nullptr) {
+        splitter_ = compile_on_host(core, std::exchange(graph_.splitter, nullptr), names::kTokenizer);
+    }
+    const std::shared_ptr<ov::Model> detokenizer = read(core, directory, names::kDetokenizer);
+    special_ = special_ids(*detokenizer);
+    decoder_ = compile_on_host(core, detokenizer, names::kDetokenizer);
 }
 
-std::vector<std::int64_t> Tokenizer::encode(const std::string& text) {
-    if (!is_utf8(text)) {
-        fail(ErrorKind::Usage, "the text is not UTF-8");
+void Tokenizer::split(const TextSegment& segment, std::vector<Piece>& pieces) {
+    if (!splitter_) {
+        pieces.push_back({std::nullopt, segment.text});
+        return;
     }
-    if (text.empty()) {
+    openvino_call(ErrorKind::Input, "find added tokens", [&]() {
+        splitter_.set_input_tensor(texts_tensor({segment.text}));
+        splitter_.infer();
+        const auto* begins = splitter_.get_output_tensor(2).data<const std::int32_t>();
+        const auto* ends = splitter_.get_output_tensor(3).data<const std::int32_t>();
+        const ov::Tensor bytes = splitter_.get_output_tensor(4);
+        const ov::Tensor flags = splitter_.get_output_tensor(5);
+        const std::string_view text(reinterpret_cast<const char*>(bytes.data<const std::uint8_t>()), bytes.get_size());
+        std::size_t at = 0;
+        for (std::size_t i = 0; i < flags.get_size(); ++i) {
+            const auto begin = static_cast<std::size_t>(begins[i]);
+            const auto end = static_cast<std::size_t>(ends[i]);
+            const std::string piece(text.substr(begin, end - begin));
+            const auto token = flags.data<const bool>()[i] ? graph_.added.find(piece) : graph_.added.end();
+            if (token == graph_.added.end()) {
+                pieces.push_back({std::nullopt, piece});
+            } else if (segment.is_control || !(special_.empty() || special_.contains(token->second))) {
+                pieces.push_back({token->second, {}});
+            } else {
+                // With the white space that such a token takes: the pieces leave it out.
+                const bool last = i + 1 == flags.get_size();
+                const std::size_t next = last ? text.size() : static_cast<std::size_t>(begins[i + 1]);
+                pieces.push_back({std::nullopt, std::string(text.substr(at, next - at))});
+                at = next;
+                continue;
+            }
+            at = end;
+        }
+    });
+}
+
+std::vector<std::vector<std::int64_t>> Tokenizer::encode_plain(const std::vector<std::string>& texts) {
+    if (texts.empty()) {
         return {};
     }
     return openvino_call(ErrorKind::Input, "turn the text into tokens", [&]() {
-        ov::Tensor input(ov::element::string, {1});
-        *input.data<std::string>() = text;
-        encoder_.set_input_tensor(input);
+        encoder_.set_input_tensor(texts_tensor(texts));
         encoder_.infer();
-        const ov::Tensor ids = encoder_.get_tensor(names::kInputIds);
-        const auto* begin = ids.data<const std::int64_t>();
-        return std::vector<std::int64_t>(begin, begin + ids.get_size());
+        const auto* begins = encoder_.get_output_tensor(0).data<const std::int32_t>();
+        const auto* ends = encoder_.get_output_tensor(1).data<const std::int32_t>();
+        const auto* ids = encoder_.get_output_tensor(2).data<const std::int32_t>();
+        std::vector<std::vector<std::int64_t>> result;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            result.emplace_back(ids + begins[i], ids + ends[i]);
+        }
+        return result;
     });
+}
+
+std::vector<std::int64_t> Tokenizer::encode(const std::string& text) {
+    const TextSegment segment{text, true};
+    return encode(std::span(&segment, 1));
+}
+
+std::vector<std::int64_t> Tokenizer::encode(std::span<const TextSegment> segments) {
+    std::vector<Piece> pieces;
+    for (const TextSegment& segment : segments) {
+        if (!is_utf8(segment.text)) {
+            fail(ErrorKind::Usage, "the text is not UTF-8");
+        }
+        split(segment, pieces);
+    }
+    // Text that no id separates is one text: merges reach across the segments.
+    std::vector<std::string> texts;
+    std::vector<std::optional<std::int64_t>> order;  // an id, or nothing for the next text
+    for (const Piece& piece : pieces) {
+        if (piece.id) {
+            order.push_back(piece.id);
+        } else if (!piece.text.empty()) {
+            if (order.empty() || order.back()) {
+                order.emplace_back();
+                texts.emplace_back();
+            }
+            texts.back() += piece.text;
+        }
+    }
+    if (order.empty()) {
+        return {};
+    }
+    for (std::string& text : texts) {
+        text = normalized(text, graph_.normalization);
+    }
+    const std::vector<std::vector<std::int64_t>> encoded = encode_plain(texts);
+    std::vector<std::int64_t> ids = graph_.before;
+    auto text = encoded.begin();
+    for (const std::optional<std::int64_t>& id : order) {
+        if (id) {
+            ids.push_back(*id);
+        } else {
+            ids.insert(ids.end(), text->begin(), text->end());
+            ++text;
+        }
+    }
+    ids.insert(ids.end(), graph_.after.begin(), graph_.after.end());
+    require_embeddings(ids);
+    return ids;
+}
+
+void Tokenizer::require_embeddings(std::span<const std::int64_t> ids) const {
+    const auto wrong = std::find_if(ids.begin(), ids.end(), [&](std::int64_t id) { return id >= id_limit_; });
+    if (wrong == ids.end()) {
+        return;
+    }
+    const auto token = std::find_if(graph_.added.begin(), graph_.added.end(),
+                                    [&](const auto& entry) { return entry.second == *wrong; });
+    fail(ErrorKind::Usage, "the text holds token {}{}, but the model has embeddings for {} tokens", *wrong,
+         token == graph_.added.end() ? std::string() : fmt::format(" ('{}')", token->first), id_limit_);
 }
 
 std::string Tokenizer::decode(std::span<const std::int64_t> ids) {
@@ -158,6 +244,9 @@ std::string Tokenizer::decode(std::span<const std::int64_t> ids) {
 }
 
 std::int64_t Tokenizer::single_id(const std::string& token) {
+    if (const auto added = graph_.added.find(token); added != graph_.added.end()) {
+        return added->second;
+    }
     const std::vector<std::int64_t> ids = encode(token);
     if (ids.size() != 1) {
         fail(ErrorKind::Input, "the tokenizer splits '{}' into {} tokens, expected 1", token, ids.size());
