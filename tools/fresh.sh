@@ -82,11 +82,15 @@ mirror=$(sources | awk -v suite="$suite" -v host="$host_suite" '$2 == suite || $
 security=$(sources | awk -v suite="$host_suite-security" '$2 == suite { print $1; exit }')
 [ -n "$mirror" ] || not_run "apt has no source here that could hold $suite"
 
-# Proxies, certificates and indexes, from the environment.
+# Proxies, certificates and indexes, from the environment. The certificates get a name of their own:
+# the package ca-certificates, which may be installed later, writes its own file over Debian's name.
+certificates=/etc/host-certificates.pem
+host_certificates=${PIP_CERT:-${SSL_CERT_FILE:-${REQUESTS_CA_BUNDLE:-${CURL_CA_BUNDLE:-}}}}
 environment=()
 while IFS= read -r line; do
   environment+=("$line")
-done < <(env | grep -E '^(PIP_[A-Z_]+|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY)=' || true)
+done < <(env | grep -E '^(PIP_[A-Z_]+|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY)=' |
+  sed -E "s#^(PIP_CERT|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE)=.*#\\1=$certificates#" || true)
 eval "$(apt-config shell proxy Acquire::http::Proxy)"
 [ -z "${proxy:-}" ] || export http_proxy=$proxy
 
@@ -104,7 +108,10 @@ copy_settings() {
   } >"$root/etc/apt/sources.list"
   # pip's settings as one file, and the files and folders that they and the environment name.
   { (cd / && python3 -m pip config list 2>/dev/null) || true; } >"$work/pip"
-  { echo '[global]'; sed -n "s/^\(global\|install\)\.\([^=]*\)='\(.*\)'\$/\2 = \3/p" "$work/pip"; } >"$root/etc/pip.conf"
+  { echo '[global]'; sed -n "s/^\(global\|install\)\.\([^=]*\)='\(.*\)'\$/\2 = \3/p" "$work/pip" |
+    sed "s#^cert = .*#cert = $certificates#"; } >"$root/etc/pip.conf"
+  [ -n "$host_certificates" ] || host_certificates=$(sed -n "s/^[a-z]*\\.cert='\\(.*\\)'\$/\\1/p" "$work/pip" | head -n 1)
+  [ ! -f "$host_certificates" ] || cp -L "$host_certificates" "$root$certificates"
   { cat "$work/pip"; printf '%s\n' "${environment[@]:-}"; } | grep -oE "(file://|[=' ])/[^' ]+" | sed -E "s#^(file://|[=' ])##" |
     sort -u | while IFS= read -r path; do [ ! -e "$path" ] || echo "$path"; done >"$work/paths"
   while IFS= read -r path; do
@@ -113,10 +120,7 @@ copy_settings() {
     else
       mkdir -p "$root$(dirname "$path")" && cp -L "$path" "$root$path"
     fi
-  done < <(grep -v '^/etc/ssl/certs$' "$work/paths")
-  if file=$(grep -m 1 -E '\.(crt|pem)$' "$work/paths"); then
-    mkdir -p "$root$(dirname "$file")" && cp -L "$file" "$root$file"
-  fi
+  done <"$work/paths"
 }
 
 # --- what README.md says

@@ -98,7 +98,7 @@ environment() {
     [ -x "$dir/bin/pip" ] || python3 -m venv "$dir"
     if ! PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 "$dir/bin/python" -m pip install --progress-bar off \
       --no-input -r "$requirements" 2>&1 | pip_progress "$dir/pip.log"; then
-      grep '^ERROR' "$dir/pip.log" >&2 || tail -n 20 "$dir/pip.log" >&2
+      tail -n 20 "$dir/pip.log" >&2
       stop "pip failed; all that it said is in $root/$dir/pip.log"
     fi
     cp "$requirements" "$dir/installed.txt"
