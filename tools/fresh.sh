@@ -112,8 +112,11 @@ copy_settings() {
     sed "s#^cert = .*#cert = $certificates#"; } >"$root/etc/pip.conf"
   [ -n "$host_certificates" ] || host_certificates=$(sed -n "s/^[a-z]*\\.cert='\\(.*\\)'\$/\\1/p" "$work/pip" | head -n 1)
   [ ! -f "$host_certificates" ] || cp -L "$host_certificates" "$root$certificates"
-  { cat "$work/pip"; printf '%s\n' "${environment[@]:-}"; } | grep -oE "(file://|[=' ])/[^' ]+" | sed -E "s#^(file://|[=' ])##" |
-    sort -u | while IFS= read -r path; do [ ! -e "$path" ] || echo "$path"; done >"$work/paths"
+  # The pages of a local index point to files beside its folder 'simple'.
+  { cat "$work/pip"; printf '%s\n' "${environment[@]:-}"; } | grep -oE "(file://|[=' ])/[^' ]+" |
+    sed -E "s#^(file://|[=' ])##; s#/simple/*\$##" | sort -u | while IFS= read -r path; do
+    [ ! -e "$path" ] || echo "$path"
+  done >"$work/paths"
   while IFS= read -r path; do
     if [ -d "$path" ]; then
       mount_at "$path" "$root$path" --bind -o ro

@@ -110,7 +110,7 @@ environment() {
 case "${1:-}" in
   --fresh) packages debootstrap ;;
   --parity) packages $(python_packages) && environment .venv-parity requirements-parity.txt ;;
-  --dev) packages clang $(python_packages) && environment .venv-dev requirements-dev.txt ;;
+  --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
   "")
     packages $build_packages $(python_packages)
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || stop "Python 3.10 or newer is needed, this is $(python3 -V)"
