@@ -2,6 +2,8 @@
 // bits from every instruction set.
 #include "quant/convert.hpp"
 
+#include "quant_test_support.hpp"
+
 #include <deltavino/error.hpp>
 
 #include <gtest/gtest.h>
@@ -18,15 +20,10 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::vector<Isa> available() {
-    std::vector<Isa> found;
-    for (Isa isa : kAllIsas) {
-        if (is_available(isa)) {
-            found.push_back(isa);
-        }
-    }
-    return found;
-}
+class QuantConvertBy : public testing::TestWithParam<Isa> {};
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, QuantConvertBy, testing::ValuesIn(kAllIsas),
+                         [](const auto& info) { return std::string(isa_name(info.param)); });
 
 // From the definition of the format, in double.
 float f16_by_definition(unsigned bits) {
@@ -120,7 +117,9 @@ std::vector<float> difficult_values() {
     return values;
 }
 
-TEST(QuantConvert, EveryInstructionSetNarrowsAsOneByOne) {
+TEST_P(QuantConvertBy, NarrowsAsOneByOne) {
+    const Isa isa = GetParam();
+    DELTAVINO_SKIP_WITHOUT(isa);
     const std::vector<float> values = difficult_values();
     std::uint64_t f16_overflows = 0;
     std::uint64_t bf16_overflows = 0;
@@ -128,41 +127,37 @@ TEST(QuantConvert, EveryInstructionSetNarrowsAsOneByOne) {
         f16_overflows += std::isfinite(value) && std::isinf(f16_to_f32(f32_to_f16(value)));
         bf16_overflows += std::isfinite(value) && std::isinf(bf16_to_f32(f32_to_bf16(value)));
     }
-    for (Isa isa : available()) {
-        SCOPED_TRACE(isa_name(isa));
-        std::vector<std::byte> f16(values.size() * 2), bf16(values.size() * 2);
-        EXPECT_EQ(narrow(SourceType::F16, values, f16, isa), f16_overflows);
-        EXPECT_EQ(narrow(SourceType::BF16, values, bf16, isa), bf16_overflows);
-        std::size_t wrong = 0;
-        for (std::size_t i = 0; i < values.size(); ++i) {
-            std::uint16_t a = 0, b = 0;
-            std::memcpy(&a, &f16[i * 2], 2);
-            std::memcpy(&b, &bf16[i * 2], 2);
-            wrong += a != f32_to_f16(values[i]) || b != f32_to_bf16(values[i]) ? 1u : 0u;
-        }
-        EXPECT_EQ(wrong, 0u);
+    std::vector<std::byte> f16(values.size() * 2), bf16(values.size() * 2);
+    EXPECT_EQ(narrow(SourceType::F16, values, f16, isa), f16_overflows);
+    EXPECT_EQ(narrow(SourceType::BF16, values, bf16, isa), bf16_overflows);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        std::uint16_t a = 0, b = 0;
+        std::memcpy(&a, &f16[i * 2], 2);
+        std::memcpy(&b, &bf16[i * 2], 2);
+        wrong += a != f32_to_f16(values[i]) || b != f32_to_bf16(values[i]) ? 1u : 0u;
     }
+    EXPECT_EQ(wrong, 0u);
 }
 
-TEST(QuantConvert, EveryInstructionSetWidensEveryPattern) {
+TEST_P(QuantConvertBy, WidensEveryPattern) {
+    const Isa isa = GetParam();
+    DELTAVINO_SKIP_WITHOUT(isa);
     std::vector<std::uint16_t> patterns(0x10000 + 5);
     for (std::size_t i = 0; i < patterns.size(); ++i) {
         patterns[i] = static_cast<std::uint16_t>(i);
     }
     const auto bytes = std::as_bytes(std::span(patterns));
-    for (Isa isa : available()) {
-        SCOPED_TRACE(isa_name(isa));
-        std::vector<float> f16(patterns.size()), bf16(patterns.size());
-        widen(SourceType::F16, bytes, f16, isa);
-        widen(SourceType::BF16, bytes, bf16, isa);
-        std::size_t wrong = 0;
-        for (std::size_t i = 0; i < patterns.size(); ++i) {
-            const float expected_f16 = f16_to_f32(patterns[i]);
-            const float expected_bf16 = bf16_to_f32(patterns[i]);
-            wrong += std::memcmp(&f16[i], &expected_f16, 4) != 0 || std::memcmp(&bf16[i], &expected_bf16, 4) != 0;
-        }
-        EXPECT_EQ(wrong, 0u);
+    std::vector<float> f16(patterns.size()), bf16(patterns.size());
+    widen(SourceType::F16, bytes, f16, isa);
+    widen(SourceType::BF16, bytes, bf16, isa);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < patterns.size(); ++i) {
+        const float expected_f16 = f16_to_f32(patterns[i]);
+        const float expected_bf16 = bf16_to_f32(patterns[i]);
+        wrong += std::memcmp(&f16[i], &expected_f16, 4) != 0 || std::memcmp(&bf16[i], &expected_bf16, 4) != 0;
     }
+    EXPECT_EQ(wrong, 0u);
 }
 
 TEST(QuantConvert, CountsFiniteValuesThatBecomeInfinite) {

@@ -1,6 +1,8 @@
 // Search::Nncf against what nncf itself wrote (tests/golden_quant/generate.py), bit for bit.
 #include "quant/quantize.hpp"
 
+#include "quant_test_support.hpp"
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -24,7 +26,7 @@ struct Tensor {
 using Tensors = std::map<std::string, Tensor>;
 
 Tensors read_goldens() {
-    const auto path = std::filesystem::path(__FILE__).parent_path().parent_path() / "golden_quant" / "nncf.safetensors";
+    const auto path = std::filesystem::path(DELTAVINO_SOURCE_DIR) / "tests" / "golden_quant" / "nncf.safetensors";
     std::ifstream file(path, std::ios::binary);
     const std::string content{std::istreambuf_iterator<char>(file), {}};
     if (content.size() < 8) {
@@ -114,28 +116,24 @@ TEST(QuantNncfGoldens, CoverEveryFormatAndSourceType) {
     }
 }
 
-class QuantNncf : public testing::TestWithParam<Case> {};
+class QuantNncf : public testing::TestWithParam<std::tuple<Case, Isa>> {};
 
 TEST_P(QuantNncf, WritesTheSameBytes) {
-    const Case& test = GetParam();
+    const auto& [test, isa] = GetParam();
+    DELTAVINO_SKIP_WITHOUT(isa);
     const Tensor& weight = goldens().at(test.weight);
     const RowBlock block{weight.bytes.data(), source_type(weight.dtype), weight.shape[0], weight.shape[1],
                          weight.shape[0] * weight.shape[1] < kNncfSmallWeight};
     const StorageBytes bytes = storage_bytes(test.scheme, block.rows, block.columns);
-    for (Isa isa : kAllIsas) {
-        if (!is_available(isa)) {
-            continue;
-        }
-        SCOPED_TRACE(isa_name(isa));
-        std::vector<std::byte> packed(bytes.packed), zero_points(bytes.zero_points), scales(bytes.scales);
-        quantize_rows(test.scheme, Search::Nncf, block, {}, {packed, zero_points, scales}, isa);
-        expect_bytes(test, "scales", scales);
-        expect_bytes(test, "zero_points", zero_points);
-        expect_bytes(test, "packed", packed);
-    }
+    std::vector<std::byte> packed(bytes.packed), zero_points(bytes.zero_points), scales(bytes.scales);
+    quantize_rows(test.scheme, Search::Nncf, block, {}, {packed, zero_points, scales}, isa);
+    expect_bytes(test, "scales", scales);
+    expect_bytes(test, "zero_points", zero_points);
+    expect_bytes(test, "packed", packed);
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, QuantNncf, testing::ValuesIn(all_cases()));
+INSTANTIATE_TEST_SUITE_P(Goldens, QuantNncf,
+                         testing::Combine(testing::ValuesIn(all_cases()), testing::ValuesIn(kAllIsas)));
 
 }  // namespace
 }  // namespace deltavino::quant
