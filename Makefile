@@ -1,32 +1,75 @@
-# make demo    set up, build, export the bundled checkpoint, generate text, describe a picture
-# make test    everything that needs no torch
-# make parity  comparisons with transformers, tokenizers, nncf and optimum-intel (installs torch)
-.PHONY: setup build demo test parity bench clean
+# `make` prints what there is; README.md says what it needs.
+.PHONY: help setup build build-tests demo test unit parity fresh dev format tidy sanitize assertions clang clean
 
+.DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 CMAKE := .venv/bin/cmake
 CTEST := .venv/bin/ctest
 JOBS ?= $(shell nproc)
+# Once the tests are configured they stay: CMake deletes what it no longer builds.
+NO_TESTS = $(if $(wildcard build/CMakeCache.txt),,-DDELTAVINO_TESTS=OFF)
+
+help:
+	@echo 'make demo     installs what is missing (apt-get with sudo, pip into .venv), builds the program, exports the'
+	@echo '              bundled checkpoint, generates text, describes a picture'
+	@echo 'make build    the program alone: build/deltavino'
+	@echo 'make test     builds and runs all tests that need no torch'
+	@echo 'make parity   comparisons with transformers, tokenizers, nncf and optimum-intel (installs torch)'
+	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
+	@echo 'make format, tidy, clang, assertions, sanitize    the other gates of .ci/run; `make dev` installs their tools'
+	@echo 'make clean    removes what was built'
 
 setup:
 	@tools/setup.sh
 
 build: setup
-	@$(CMAKE) --preset release -DOpenVINO_DIR="$$($(PYTHON) tools/openvino_dir.py)" -DCMAKE_MAKE_PROGRAM="$(CURDIR)/.venv/bin/ninja" > build-configure.log \
-		|| (cat build-configure.log; exit 1)
-	@$(CMAKE) --build --preset release --parallel $(JOBS)
+	@tools/configure.sh release $(NO_TESTS)
+	@$(CMAKE) --build --preset release --target deltavino --parallel $(JOBS)
 
 demo: build
 	@PYTHON=$(PYTHON) tools/demo.sh
 
-test: build
-	@$(CTEST) --preset release --parallel $(JOBS)
-	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q tests/e2e
+build-tests: setup
+	@tools/configure.sh release -DDELTAVINO_TESTS=ON
+	@$(CMAKE) --build --preset release --parallel $(JOBS)
 
-parity: build
+test: build-tests
+	@$(CTEST) --preset release --parallel $(JOBS)
+	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q tests/e2e tests/tools
+
+parity: build-tests
 	@tools/setup.sh --parity
 	@.venv-parity/bin/python tests/golden/generate.py --check
 	@DELTAVINO=$(CURDIR)/build/deltavino .venv-parity/bin/python -m pytest -q tests/parity
 
+fresh:
+	@tools/setup.sh --fresh
+	@tools/fresh.sh $(DISTRO)
+
+dev: setup
+	@tools/setup.sh --dev
+
+format: dev
+	@tools/check_format.sh
+
+tidy: dev
+	@tools/configure.sh tidy
+	@tools/check_tidy.sh build-tidy
+
+clang: dev
+	@tools/configure.sh clang
+	@$(CMAKE) --build --preset clang --parallel $(JOBS)
+
+assertions: setup
+	@tools/configure.sh assertions
+	@$(CMAKE) --build --preset assertions --target deltavino_unit_tests --parallel $(JOBS)
+	@build-assertions/deltavino_unit_tests --gtest_brief=1
+
+sanitize: setup
+	@tools/configure.sh asan
+	@$(CMAKE) --build --preset asan --target deltavino_unit_tests --parallel $(JOBS)
+	@UBSAN_OPTIONS=print_stacktrace=1 build-asan/deltavino_unit_tests --gtest_brief=1
+	@echo 'NOT RUN: numeric tests (OpenVINO loads TBB by dlopen, which fails under the address sanitizer)'
+
 clean:
-	rm -rf build build-dev build-asan build-configure.log demo-out
+	rm -rf build build-* demo-out

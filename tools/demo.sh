@@ -20,3 +20,8 @@ build/deltavino export --model examples/kjv-tiny "$out/vision" --force
 echo
 echo "== deltavino itself describes examples/kjv-tiny/pictures/red-circle-on-blue.png"
 build/deltavino generate "$out/vision" --prompt "What is in the picture?" --image examples/kjv-tiny/pictures/red-circle-on-blue.png
+
+echo
+echo "== your own model: a Hugging Face directory with config.json, *.safetensors and the tokenizer"
+echo "build/deltavino export --model PATH/TO/CHECKPOINT my-model --weight-format int4"
+echo "build/deltavino generate my-model --prompt \"Why is the sky blue?\""

@@ -15,6 +15,13 @@
 
 namespace deltavino::quant {
 
+// Skips the running test, so that an instruction set that was not tried is not counted as passed.
+#define DELTAVINO_SKIP_WITHOUT(isa)                                                 \
+    if (!is_available(isa)) {                                                       \
+        GTEST_SKIP() << "this machine lacks the instruction set " << isa_name(isa); \
+    }                                                                               \
+    static_assert(true)
+
 struct Weight {
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;

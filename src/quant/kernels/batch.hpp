@@ -39,10 +39,17 @@ inline Lanes clamp(Lanes a, Lanes low, Lanes high) {  // low for NaN
 }
 
 // body(i) for i in [0, count), in order. The inner loop has a fixed length, for the compiler to
-// unroll and the branch predictor to know.
-template <typename Body>
+// unroll and the branch predictor to know. Where a lane is several instructions, unrolling gains
+// little and costs minutes of compilation.
+template <typename Lanes, typename Body>
 [[gnu::always_inline]] inline void for_each_value(std::size_t count, Body body) {
     std::size_t i = 0;
+    if constexpr (!Lanes::kUnrolled) {
+        for (; i < count; ++i) {
+            body(i);
+        }
+        return;
+    }
     for (; i + kLaneCount <= count; i += kLaneCount) {
 #pragma GCC unroll 16
         for (std::size_t k = 0; k < kLaneCount; ++k) {
@@ -124,7 +131,7 @@ void load_batch(const QuantizeJob& job, std::size_t first, Batch& batch, std::ui
     for (std::size_t j = batch.count; j < kLaneCount; ++j) {
         std::memset(batch.rows + j * batch.stride, 0, batch.stride * sizeof(float));
     }
-    for_each_value(job.group, [&](std::size_t i) {
+    for_each_value<Lanes>(job.group, [&](std::size_t i) {
         Lanes::gather(batch.rows + i, batch.stride).store(batch.turned + i * kLaneCount);
     });
     turn_importance(job, batch);

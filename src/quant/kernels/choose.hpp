@@ -41,7 +41,7 @@ struct Extent {
 template <typename Lanes>
 Extent<Lanes> extent_of(const Batch& batch) {
     Extent<Lanes> extent = {Lanes::load(batch.turned), Lanes::load(batch.turned)};
-    for_each_value(batch.group, [&](std::size_t i) {
+    for_each_value<Lanes>(batch.group, [&](std::size_t i) {
         const Lanes w = Lanes::load(batch.turned + i * kLaneCount);
         extent.least = min(w, extent.least);
         extent.most = max(w, extent.most);

@@ -10,6 +10,8 @@
 namespace deltavino::quant::avx2 {
 
 struct Lanes {
+    static constexpr bool kUnrolled = true;
+
     __m256 low;
     __m256 high;
 

@@ -10,6 +10,8 @@
 namespace deltavino::quant::avx512 {
 
 struct Lanes {
+    static constexpr bool kUnrolled = true;
+
     __m512 all;
 
     static Lanes set(float x) { return {_mm512_set1_ps(x)}; }

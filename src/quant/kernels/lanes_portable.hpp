@@ -15,6 +15,8 @@ using Quad = float __attribute__((vector_size(16)));
 using QuadBits = std::int32_t __attribute__((vector_size(16)));
 
 struct Lanes {
+    static constexpr bool kUnrolled = false;
+
     Quad part[4];
 
     static Lanes set(float x) {

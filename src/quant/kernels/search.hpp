@@ -64,7 +64,7 @@ template <bool kWeighted, std::size_t kTrials, typename Lanes, typename Levels>
     for (Sums<Lanes>& sum : sums) {
         sum = {Lanes::set(0.0f), Lanes::set(0.0f)};
     }
-    for_each_value(batch.group, [&](std::size_t i) {
+    for_each_value<Lanes>(batch.group, [&](std::size_t i) {
         const Lanes w = Lanes::load(batch.turned + i * kLaneCount);
 #pragma GCC unroll 4
         for (std::size_t k = 0; k < kTrials; ++k) {
@@ -94,7 +94,7 @@ template <bool kWeighted, std::size_t kTrials, typename Lanes, typename Levels>
     for (Residue<Lanes>& sum : sums) {
         sum = {nothing, nothing, nothing};
     }
-    for_each_value(batch.group, [&](std::size_t i) {
+    for_each_value<Lanes>(batch.group, [&](std::size_t i) {
         const Lanes w = Lanes::load(batch.turned + i * kLaneCount);
 #pragma GCC unroll 4
         for (std::size_t k = 0; k < kTrials; ++k) {
