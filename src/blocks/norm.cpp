@@ -27,9 +27,10 @@ Value zero_centred_norm(const Value& x, const Scope& scope, const std::string& m
     return named(rms(x, gamma, eps, rank), scope.path(module + ".weight"));
 }
 
-Value gated_norm(const Value& x, const Value& z, const Scope& scope, const std::string& module, double eps) {
+Value gated_norm(const Value& x, const Value& z, const Scope& scope, const std::string& module, double eps,
+                 checkpoint::GateActivation activation) {
     const Value normed = named(rms(x, scope.values(module + ".weight"), eps, 2), scope.path(module + ".weight"));
-    return multiply(normed, swish(z));
+    return multiply(normed, activation == checkpoint::GateActivation::Sigmoid ? sigmoid(z) : swish(z));
 }
 
 }  // namespace deltavino::blocks

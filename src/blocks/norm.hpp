@@ -1,6 +1,7 @@
 // Root-mean-square norms.
 #pragma once
 
+#include "checkpoint/config.hpp"
 #include "graph/weights.hpp"
 
 #include <string>
@@ -13,9 +14,10 @@ namespace deltavino::blocks {
 graph::Value zero_centred_norm(const graph::Value& x, const graph::Scope& scope, const std::string& module, double eps,
                                std::size_t rank);
 
-// y = x / sqrt(mean(x^2) + eps) * w * silu(z): the norm after the gated delta rule, plain w.
-// x, z [N, V], w [V]. Source: transformers `Qwen3_5RMSNormGated`.
+// y = x / sqrt(mean(x^2) + eps) * w * act(z): the norm after the gated delta rule, plain w; act is silu or
+// sigmoid. x, z [N, V], w [V]. Source: transformers `Qwen3_5RMSNormGated`, which knows silu only; that
+// output_gate_type chooses the activation is as in vLLM and SGLang.
 graph::Value gated_norm(const graph::Value& x, const graph::Value& z, const graph::Scope& scope,
-                        const std::string& module, double eps);
+                        const std::string& module, double eps, checkpoint::GateActivation activation);
 
 }  // namespace deltavino::blocks

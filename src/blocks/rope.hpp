@@ -3,7 +3,10 @@
 //   y = [a * cos + rotate_half(a) * sin, b],  a = x[..., :R], b = x[..., R:]
 //   angle_j(p) = p * theta^(-2j/R), j = 0..R/2-1
 //
-// Source: transformers `Qwen3_5TextRotaryEmbedding`, `apply_rotary_pos_emb`.
+// With YaRN, angle_j(p) = p * theta^(-2j/R) * (r_j / factor + 1 - r_j), where r_j goes from 0 for the fast
+// frequencies to 1 for the slow ones, and cos and sin are multiplied by attention_factor.
+//
+// Source: transformers `Qwen3_5TextRotaryEmbedding`, `apply_rotary_pos_emb`, `_compute_yarn_parameters`.
 #pragma once
 
 #include "checkpoint/config.hpp"
@@ -19,7 +22,7 @@ struct Rotary {
     std::int64_t dims = 0;  // R
 };
 
-// theta^(-2j/R), computed in double.
+// angle_j(1), computed in double.
 std::vector<float> inverse_frequencies(const checkpoint::RopeConfig& config);
 
 // Positions past_length .. past_length + sequence_length - 1 of every row.

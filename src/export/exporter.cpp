@@ -396,6 +396,7 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     }
     std::vector<Artifact> artifacts = ArtifactMaker(checkpoint, plan, recipe).make();
     recipe.check_all_used();
+    plan.table.check_all_used();
     for (const std::string& fallback : recipe.fallbacks()) {
         progress.note(fallback);
     }
