@@ -9,21 +9,11 @@ using namespace graph;
 
 namespace {
 
-// [B or 1, S, R] -> [B or 1, 1, S, R]
-Value for_heads(const Value& x, const checkpoint::RopeConfig& config) {
-    if (!config.yarn || config.yarn->attention_factor == 1.0) {
-        return unsqueeze(x, integer(1));
-    }
-    // Multiply and then Reshape, not Unsqueeze: the GPU plugin keeps the angles of this spelling in float32.
-    const Value scaled = multiply(x, scalar(static_cast<float>(config.yarn->attention_factor)));
-    return reshape(scaled, {0, 1, -1, static_cast<std::int64_t>(config.rotary_dims)});
-}
-
 // frequencies [B or 1, S, R/2]
 Rotary rotary_of(const Value& frequencies, const checkpoint::RopeConfig& config) {
     const Value angles = concat({frequencies, frequencies}, -1);  // [B, S, R]
-    return {for_heads(graph::cos(angles), config), for_heads(graph::sin(angles), config),
-            static_cast<std::int64_t>(config.rotary_dims)};
+    return {unsqueeze(graph::cos(angles), integer(1)), unsqueeze(graph::sin(angles), integer(1)),
+            static_cast<std::int64_t>(config.rotary_dims), config.yarn ? config.yarn->attention_factor : 1.0};
 }
 
 // The frequency, as a fraction of an index, that turns `turns` times within the original length.
