@@ -118,8 +118,8 @@ void check_geometry(const Checkpoint& checkpoint, const ModelConfig& config, Tas
     if (layers.empty() && !checkpoint.tensors().empty()) {
         problems.add(
             fmt::format("no tensor is named like one of this model, for example "
-                        "'model.layers.0.input_layernorm.weight'; the first of {} is '{}'",
-                        checkpoint.tensors().size(), checkpoint.tensors().begin()->second.info.name));
+                        "'model.layers.0.input_layernorm.weight'; one of the {} here is '{}'",
+                        checkpoint.tensors().size(), std::prev(checkpoint.tensors().end())->second.info.name));
     } else {
         check_count(layers, "num_hidden_layers", text.num_hidden_layers, "layer", problems);
     }

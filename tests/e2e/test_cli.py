@@ -131,7 +131,7 @@ def test_lora_leftover(deltavino, checkpoint):
         return True
 
     edit_tensors(checkpoint, edit)
-    refuse(deltavino, checkpoint, INPUT, "LoRA")
+    refuse(deltavino, checkpoint, UNSUPPORTED, "LoRA")
 
 
 def test_quantized_source(deltavino, checkpoint):
@@ -144,7 +144,7 @@ def test_quantized_source(deltavino, checkpoint):
         return True
 
     edit_tensors(checkpoint, edit)
-    refuse(deltavino, checkpoint, INPUT, "F8_E4M3", "quantized already")
+    refuse(deltavino, checkpoint, UNSUPPORTED, "F8_E4M3", "quantized already")
 
 
 @pytest.mark.parametrize("compression", [(), ("--weight-format", "int4")])
