@@ -174,11 +174,11 @@ def test_nan_is_named_and_allowed_on_request(deltavino, checkpoint, compression)
         (lambda c: c["text_config"].update(hidden_size=-1), INPUT, ["/text_config/hidden_size"]),
         (lambda c: c["text_config"].update(hidden_size=2**40), INPUT, ["/text_config/hidden_size"]),
         (lambda c: c["text_config"].pop("num_attention_heads"), INPUT, ["num_attention_heads", "missing"]),
-        (lambda c: c["text_config"]["rope_parameters"].update(rope_type="yarn"), UNSUPPORTED, ["yarn"]),
+        (lambda c: c["text_config"]["rope_parameters"].update(rope_type="longrope"), UNSUPPORTED, ["longrope"]),
         (lambda c: c["text_config"].update(hidden_act="gelu"), UNSUPPORTED, ["hidden_act"]),
         (lambda c: (c.update(tie_word_embeddings=False), c["text_config"].update(tie_word_embeddings=False)), INPUT, ["tie_word_embeddings", "lm_head.weight"]),
     ],
-    ids=["model-type", "heads", "layer-types", "string", "negative", "huge", "missing", "yarn", "activation", "untied"],
+    ids=["model-type", "heads", "layer-types", "string", "negative", "huge", "missing", "longrope", "activation", "untied"],
 )
 def test_contradictory_config(deltavino, checkpoint, edit, code, words):
     edit_config(checkpoint, edit)

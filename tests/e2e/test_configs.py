@@ -41,7 +41,10 @@ class Variant:
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(self.config))
         for file in {self.shards.get(name, "model.safetensors") for name in self.tensors}:
-            write_bytes(folder / file, {n: t for n, t in self.tensors.items() if self.shards.get(n, "model.safetensors") == file})
+            write_bytes(
+                folder / file,
+                {n: t for n, t in self.tensors.items() if self.shards.get(n, "model.safetensors") == file},
+            )
         if self.index:
             weight_map = {name: self.shards.get(name, "model.safetensors") for name in self.tensors}
             (folder / self.index).write_text(json.dumps({"weight_map": weight_map}))
@@ -140,7 +143,10 @@ EQUAL: dict[str, tuple[Callable[[Variant], None], str]] = {
     "single file": (lambda v: None, ""),
     "odd shard names": (odd_shards, ""),
     "numbered shards without an index": (numbered_shards, ""),
-    "index under another name": (lambda v: (odd_shards(v), setattr(v, "index", "model.bf16.safetensors.index.json")), ""),
+    "index under another name": (
+        lambda v: (odd_shards(v), setattr(v, "index", "model.bf16.safetensors.index.json")),
+        "",
+    ),
     "_orig_mod.": (prefix("_orig_mod."), "'_orig_mod.'"),
     "module.": (prefix("module."), "'module.'"),
     "base_model.model.": (prefix("base_model.model."), "'base_model.model.'"),
@@ -158,14 +164,20 @@ EQUAL: dict[str, tuple[Callable[[Variant], None], str]] = {
     "tied outside, nothing inside": (ties(True, None), ""),
     "mtp embeddings": (text_keys(mtp_use_dedicated_embeddings=True), "multi-token prediction"),
     "mtp announced, absent": (lambda v: [v.tensors.pop(n) for n in list(v.tensors) if n.startswith("mtp.")], ""),
-    "gptq key, plain tensors": (outer_keys(quantization_config={"quant_method": "gptq", "bits": 4, "desc_act": True}), "'gptq (4 bits, desc_act)'"),
+    "gptq key, plain tensors": (
+        outer_keys(quantization_config={"quant_method": "gptq", "bits": 4, "desc_act": True}),
+        "'gptq (4 bits, desc_act)'",
+    ),
     "gate is swish": (text_keys(output_gate_type="swish"), ""),
     "no layer_types, old rope key": (old_types, ""),
     "rope in rope_scaling": (rope_in_other_key, ""),
     "rope_theta flat": (rope_theta_flat, ""),
     "rope_scaling wins": (rope_parameters_replaced, "rope_scaling is used"),
     "rope_scaling is null": (text_keys(rope_scaling=None), ""),
-    "inv_freq saved": (lambda v: v.tensors.update({LANGUAGE + "rotary_emb.inv_freq": ("F32", [1], b"\0" * 4)}), "rotary frequencies"),
+    "inv_freq saved": (
+        lambda v: v.tensors.update({LANGUAGE + "rotary_emb.inv_freq": ("F32", [1], b"\0" * 4)}),
+        "rotary frequencies",
+    ),
 }
 
 
@@ -221,33 +233,116 @@ def empty_feed_forward(v: Variant) -> None:
 
 REFUSED: dict[str, tuple[str, tuple, Callable[[Variant], None], int, tuple[str, ...]]] = {
     # name: checkpoint, options, change, exit code, words
-    "tower not saved": ("dense-vl", (), without(".visual."), INPUT, ("no vision tower", "--task text-generation-with-past")),
-    "vision_config is empty": ("dense-vl", (), outer_keys(vision_config={}), INPUT, ("/vision_config/depth is missing", "--task")),
-    "deepstack": ("dense-vl", (), vision_keys(deepstack_visual_indexes=[1]), UNSUPPORTED, ("deepstack_visual_indexes is [1]", "--task")),
-    "tower of another depth": ("dense-vl", (), vision_keys(depth=4096), INPUT, ("/vision_config/depth is 4096", "only 2 vision blocks")),
-    "fewer layers": ("dense-v2", TEXT, layers(4), INPUT, ("num_hidden_layers is 4", "there is layer 4", "model.layers.4.")),
-    "more layers": ("dense-v2", TEXT, layers(4096), INPUT, ("num_hidden_layers is 4096", "only 8 layers", "none is of layer 8")),
+    "tower not saved": (
+        "dense-vl",
+        (),
+        without(".visual."),
+        INPUT,
+        ("no vision tower", "--task text-generation-with-past"),
+    ),
+    "vision_config is empty": (
+        "dense-vl",
+        (),
+        outer_keys(vision_config={}),
+        INPUT,
+        ("/vision_config/depth is missing", "--task"),
+    ),
+    "deepstack": (
+        "dense-vl",
+        (),
+        vision_keys(deepstack_visual_indexes=[1]),
+        UNSUPPORTED,
+        ("deepstack_visual_indexes is [1]", "--task"),
+    ),
+    "tower of another depth": (
+        "dense-vl",
+        (),
+        vision_keys(depth=4096),
+        INPUT,
+        ("/vision_config/depth is 4096", "only 2 vision blocks"),
+    ),
+    "fewer layers": (
+        "dense-v2",
+        TEXT,
+        layers(4),
+        INPUT,
+        ("num_hidden_layers is 4", "there is layer 4", "model.layers.4."),
+    ),
+    "more layers": (
+        "dense-v2",
+        TEXT,
+        layers(4096),
+        INPUT,
+        ("num_hidden_layers is 4096", "only 8 layers", "none is of layer 8"),
+    ),
     "millions of layers": ("dense-v2", TEXT, layers(16_000_000), INPUT, ("/num_hidden_layers is 16000000",)),
-    "other kinds": ("dense-v2", TEXT, both(layers(8), text_keys(full_attention_interval=2)), INPUT, ("layer 1 is full_attention by config.json", "2 layers differ")),
-    "no layer by name": ("dense-v2", TEXT, replace("model.layers.", "transformer.h."), INPUT, ("no tensor is named like one of this model", "'transformer.h.0.")),
-    "more experts": ("moe-e8k2", TEXT, text_keys(num_experts=60_000), INPUT, ("num_experts is 60000", "mlp.gate.weight' has shape [8, 32]")),
+    "other kinds": (
+        "dense-v2",
+        TEXT,
+        both(layers(8), text_keys(full_attention_interval=2)),
+        INPUT,
+        ("layer 1 is full_attention by config.json", "2 layers differ"),
+    ),
+    "no layer by name": (
+        "dense-v2",
+        TEXT,
+        replace("model.layers.", "transformer.h."),
+        INPUT,
+        ("no tensor is named like one of this model", "'transformer.h."),
+    ),
+    "more experts": (
+        "moe-e8k2",
+        TEXT,
+        text_keys(num_experts=60_000),
+        INPUT,
+        ("num_experts is 60000", "mlp.gate.weight' has shape [8, 32]"),
+    ),
     "more experts, split": ("moe-split", TEXT, text_keys(num_experts=60_000), INPUT, ("num_experts is 60000",)),
-    "more heads": ("dense-v2", TEXT, text_keys(linear_num_value_heads=40_000, linear_num_key_heads=40_000), INPUT, ("linear_num_value_heads is 40000", "A_log' has shape [4]")),
-    "no head, untied": ("dense-vl", TEXT, ties(False, False), INPUT, ("tie_word_embeddings is false", "--assume-tied-head")),
+    "more heads": (
+        "dense-v2",
+        TEXT,
+        text_keys(linear_num_value_heads=40_000, linear_num_key_heads=40_000),
+        INPUT,
+        ("linear_num_value_heads is 40000", "A_log' has shape [4]"),
+    ),
+    "no head, untied": (
+        "dense-vl",
+        TEXT,
+        ties(False, False),
+        INPUT,
+        ("tie_word_embeddings is false", "--assume-tied-head"),
+    ),
     "no head, untied inside": ("dense-vl", TEXT, ties(None, False), INPUT, ("tie_word_embeddings is false",)),
-    "two names": ("dense-v2", TEXT, add("_orig_mod.model.norm.weight"), INPUT, ("'model.norm.weight'", "'_orig_mod.model.norm.weight'")),
-    "adapter not merged": ("dense-v2", TEXT, add("model.layers.0.mlp.up_proj.lora_A.weight"), UNSUPPORTED, ("LoRA adapter that is not merged", "lora_A")),
+    "two names": (
+        "dense-v2",
+        TEXT,
+        add("_orig_mod.model.norm.weight"),
+        INPUT,
+        ("'model.norm.weight'", "'_orig_mod.model.norm.weight'"),
+    ),
+    "adapter not merged": (
+        "dense-v2",
+        TEXT,
+        add("model.layers.0.mlp.up_proj.lora_A.weight"),
+        UNSUPPORTED,
+        ("LoRA adapter that is not merged", "lora_A"),
+    ),
     "fp8": (
         "dense-v2",
         TEXT,
-        both(outer_keys(quantization_config={"quant_method": "fp8"}), add("model.layers.0.mlp.up_proj.weight_scale_inv")),
+        both(
+            outer_keys(quantization_config={"quant_method": "fp8"}), add("model.layers.0.mlp.up_proj.weight_scale_inv")
+        ),
         UNSUPPORTED,
         ("quantized already as 'fp8'", "weight_scale_inv"),
     ),
     "gptq": (
         "dense-v2",
         TEXT,
-        both(outer_keys(quantization_config={"quant_method": "gptq", "desc_act": True}), add("model.layers.0.mlp.up_proj.qweight", "I32")),
+        both(
+            outer_keys(quantization_config={"quant_method": "gptq", "desc_act": True}),
+            add("model.layers.0.mlp.up_proj.qweight", "I32"),
+        ),
         UNSUPPORTED,
         ("'gptq (desc_act)'", "qweight' (I32)"),
     ),
@@ -259,11 +354,29 @@ REFUSED: dict[str, tuple[str, tuple, Callable[[Variant], None], int, tuple[str, 
         ("converted for MLX",),
     ),
     "ungathered": ("dense-v2", TEXT, empty_feed_forward, INPUT, ("has shape [0]", "ZeRO-3")),
-    "float64": ("dense-v2", TEXT, lambda v: v.tensors.update({"model.norm.weight": ("F64", [64], b"\0" * 512)}), INPUT, ("has type F64, expected F32",)),
+    "float64": (
+        "dense-v2",
+        TEXT,
+        lambda v: v.tensors.update({"model.norm.weight": ("F64", [64], b"\0" * 512)}),
+        INPUT,
+        ("has type F64, expected F32",),
+    ),
     "classifier": ("dense-v2", TEXT, add("score.weight"), INPUT, ("'score.weight'", "classifier")),
     "gate": ("dense-v2", TEXT, text_keys(output_gate_type="tanh"), UNSUPPORTED, ("/output_gate_type is 'tanh'",)),
-    "linear scaling": ("dense-v2", TEXT, text_keys(rope_scaling={"type": "linear", "factor": 8.0}), UNSUPPORTED, ("/rope_scaling/rope_type is 'linear'",)),
-    "another family": ("dense-v2", TEXT, outer_keys(model_type="qwen4_exp"), UNSUPPORTED, ("'qwen4_exp' is not built", "hyper-connections")),
+    "linear scaling": (
+        "dense-v2",
+        TEXT,
+        text_keys(rope_scaling={"type": "linear", "factor": 8.0}),
+        UNSUPPORTED,
+        ("/rope_scaling/rope_type is 'linear'",),
+    ),
+    "another family": (
+        "dense-v2",
+        TEXT,
+        outer_keys(model_type="qwen4_exp"),
+        UNSUPPORTED,
+        ("'qwen4_exp' is not built", "hyper-connections"),
+    ),
 }
 
 
@@ -276,7 +389,9 @@ def test_variant_is_refused_in_one_message(deltavino, plain, tmp_path, name):
     source, options, change, code, words = REFUSED[name]
     variant = copy.deepcopy(plain[source])
     change(variant)
-    result = deltavino("export", "-m", variant.write(tmp_path / "in"), tmp_path / "out", *options, preexec_fn=limit_memory)
+    result = deltavino(
+        "export", "-m", variant.write(tmp_path / "in"), tmp_path / "out", *options, preexec_fn=limit_memory
+    )
     assert result.returncode == code, result.stderr
     for word in words:
         assert word in result.stderr

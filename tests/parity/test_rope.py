@@ -23,7 +23,9 @@ FAMILIES = {
 }
 # transformers 5.2 knows no rope_type 'mrope'; the repository that has it means the default.
 NOT_IN_TRANSFORMERS = {"Qwen3.6-35B-A3B-FP8"}
-PUBLISHED = sorted(p.stem for p in CONFIGS.glob("*.json") if "Flash-Next" not in p.name and p.stem not in NOT_IN_TRANSFORMERS)
+PUBLISHED = sorted(
+    p.stem for p in CONFIGS.glob("*.json") if "Flash-Next" not in p.name and p.stem not in NOT_IN_TRANSFORMERS
+)
 
 SECTION = {"mrope_section": [11, 11, 10], "mrope_interleaved": True}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 262144}
@@ -35,14 +37,20 @@ VARIANTS = {
     "yarn beside, theta inside": {"rope_scaling": {**YARN, "rope_theta": 5e6}, "rope_theta": 7e6},
     "yarn in rope_parameters": {"rope_parameters": {**YARN, **SECTION, "rope_theta": 1e7}},
     "yarn, no original length": {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e7}},
-    "yarn, original length outside": {"rope_parameters": {**YARN, "rope_theta": 1e7}, "original_max_position_embeddings": 4096},
+    "yarn, original length outside": {
+        "rope_parameters": {**YARN, "rope_theta": 1e7},
+        "original_max_position_embeddings": 4096,
+    },
     "yarn, short": {"rope_parameters": {**YARN, "rope_theta": 100.0, "original_max_position_embeddings": 64}},
     "yarn, not truncated": {"rope_parameters": {**YARN, "rope_theta": 1e7, "truncate": False}},
     "yarn, betas": {"rope_parameters": {**YARN, "rope_theta": 1e7, "beta_fast": 16.0, "beta_slow": 2.0}},
     "yarn, attention factor": {"rope_parameters": {**YARN, "rope_theta": 1e7, "attention_factor": 1.5}},
     "yarn, mscale": {"rope_parameters": {**YARN, "rope_theta": 1e7, "mscale": 0.7, "mscale_all_dim": 0.3}},
     "yarn, one mscale": {"rope_parameters": {**YARN, "rope_theta": 1e7, "mscale": 0.7}},
-    "yarn, factor is null": {"rope_parameters": {**YARN, "rope_theta": 1e7, "factor": "null"}, "max_position_embeddings": 1048576},
+    "yarn, factor is null": {
+        "rope_parameters": {**YARN, "rope_theta": 1e7, "factor": "null"},
+        "max_position_embeddings": 1048576,
+    },
     "yarn, factor below 1": {"rope_parameters": {**YARN, "rope_theta": 1e7, "factor": 0.5}},
     "yarn, half of the head": {"rope_parameters": {**YARN, "rope_theta": 1e7, "partial_rotary_factor": 0.5}},
     "yarn, half of the head, outside": {"rope_parameters": {**YARN, "rope_theta": 1e7}, "partial_rotary_factor": 0.5},
@@ -56,7 +64,10 @@ VARIANTS = {
     "no rope keys": {"rope_parameters": None},
     "half of the head": {"rope_parameters": {"rope_theta": 1e7, "partial_rotary_factor": 0.5}},
     "half of the head, outside": {"rope_parameters": {"rope_theta": 1e7}, "partial_rotary_factor": 0.5},
-    "two partial factors": {"rope_parameters": {"rope_theta": 1e7, "partial_rotary_factor": 0.5}, "partial_rotary_factor": 1.0},
+    "two partial factors": {
+        "rope_parameters": {"rope_theta": 1e7, "partial_rotary_factor": 0.5},
+        "partial_rotary_factor": 1.0,
+    },
 }
 
 
@@ -89,7 +100,11 @@ def test_published(name):
 
 def edited(keys: dict) -> dict:
     """None removes a key, "null" is null."""
-    return {key: edited(value) if isinstance(value, dict) else None if value == "null" else value for key, value in keys.items() if value is not None}
+    return {
+        key: edited(value) if isinstance(value, dict) else None if value == "null" else value
+        for key, value in keys.items()
+        if value is not None
+    }
 
 
 @pytest.mark.parametrize("name", VARIANTS)
