@@ -50,12 +50,6 @@ void refuse_other_formats(const fs::path& directory, const std::vector<std::stri
         const auto found = std::find_if(names.begin(), names.end(), matches);
         return found == names.end() ? nullptr : &*found;
     };
-    if (find([](const std::string& name) { return name == "adapter_config.json"; }) != nullptr) {
-        fail(ErrorKind::Unsupported,
-             "cannot export '{}': it is a LoRA adapter (adapter_config.json); merge it into its base model first "
-             "(peft: merge_and_unload, then save_pretrained)",
-             directory.string());
-    }
     if (const std::string* name = find([](const std::string& n) { return n.ends_with(".gguf"); })) {
         fail(ErrorKind::Unsupported,
              "cannot export '{}': '{}' is a GGUF file; use the original checkpoint in safetensors, from which it was "
@@ -236,6 +230,13 @@ std::string read_config_text(const fs::path& directory) {
     }
     if (!fs::is_directory(directory, error)) {
         fail(ErrorKind::Input, "cannot read checkpoint '{}': not a folder (give the folder that has config.json)",
+             directory.string());
+    }
+    // Also beside a model: transformers would load the adapter on top of it.
+    if (fs::exists(directory / "adapter_config.json", error)) {
+        fail(ErrorKind::Unsupported,
+             "cannot export '{}': it holds a LoRA adapter (adapter_config.json); merge it into its base model first "
+             "(peft: merge_and_unload, then save_pretrained)",
              directory.string());
     }
     if (const std::string why = why_absent(directory / kConfig); !why.empty()) {

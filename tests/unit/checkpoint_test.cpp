@@ -225,7 +225,7 @@ TEST_F(CheckpointFolder, CacheOfLinks) {
 
 TEST_F(CheckpointFolder, OtherFormatsAreNamed) {
     const std::pair<const char*, const char*> kFiles[] = {
-        {"adapter_config.json", "it is a LoRA adapter (adapter_config.json)"},
+        {"adapter_config.json", "it holds a LoRA adapter (adapter_config.json)"},
         {"model-Q4_K_M.gguf", "'model-Q4_K_M.gguf' is a GGUF file"},
         {"pytorch_model.bin", "'pytorch_model.bin' and no .safetensors file; pickled"},
         {"pytorch_model.bin.index.json", "'pytorch_model.bin.index.json' and no .safetensors file"},
@@ -243,6 +243,10 @@ TEST_F(CheckpointFolder, OtherFormatsAreNamed) {
             EXPECT_THAT(refusal(ErrorKind::Unsupported), HasSubstr(word)) << name;
         }
     }
+    fs::remove_all(folder());
+    write({"norm.weight"});
+    text("adapter_config.json", "{}");  // beside a model
+    EXPECT_THAT(refusal(ErrorKind::Unsupported), HasSubstr("it holds a LoRA adapter"));
     fs::remove_all(folder());
     EXPECT_THAT(refusal(ErrorKind::Input), HasSubstr("no such folder"));
     fs::create_directories(folder());
