@@ -48,9 +48,10 @@ Value gated_attention(const Value& x, const Scope& scope, const checkpoint::Text
 
     const std::vector<Value> query_and_gate =
         split(reshape(scope.linear(x, "q_proj"), {0, 0, H, 2 * D}), -1, {D, D});  // [B, S, H, D] each
-    Value q = zero_centred_norm(query_and_gate[0], scope, "q_norm", config.rms_norm_eps, 4);
-    Value k =
-        zero_centred_norm(reshape(scope.linear(x, "k_proj"), {0, 0, G, D}), scope, "k_norm", config.rms_norm_eps, 4);
+    const LeadingScale scale_of_rotated{rotary.dims, rotary.attention_factor};
+    Value q = zero_centred_norm(query_and_gate[0], scope, "q_norm", config.rms_norm_eps, 4, scale_of_rotated);
+    Value k = zero_centred_norm(reshape(scope.linear(x, "k_proj"), {0, 0, G, D}), scope, "k_norm", config.rms_norm_eps,
+                                4, scale_of_rotated);
     Value v = reshape(scope.linear(x, "v_proj"), {0, 0, G, D});
     q = apply_rotary(transpose(q, {0, 2, 1, 3}), rotary);  // [B, H, S, D]
     k = apply_rotary(transpose(k, {0, 2, 1, 3}), rotary);  // [B, G, S, D]

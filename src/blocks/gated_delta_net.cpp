@@ -196,7 +196,7 @@ Value gated_delta_net(const Value& x, const Scope& scope, const checkpoint::Text
     // Straight to rank 2: with fewer key than value heads the paged fusion gets a rank-4 norm wrong.
     const Value o = reshape(transpose(rule.output, {0, 2, 1, 3}), {-1, heads.V});  // [B * S * H_v, V]
     const Value z = reshape(scope.linear(x, "in_proj_z"), {-1, heads.V});
-    const Value normed = gated_norm(o, z, scope, "norm", config.rms_norm_eps);
+    const Value normed = gated_norm(o, z, scope, "norm", config.rms_norm_eps, config.output_gate);
     const Value batch_and_length = gather(shape_of(x), ints({0, 1}), integer(0));
     const Value merged = reshape_to(normed, concat({batch_and_length, ints({values})}, 0));  // [B, S, H_v * V]
     return scope.linear(merged, "out_proj");

@@ -5,7 +5,7 @@
 //   q, k = l2norm(q), l2norm(k);  q = q / sqrt(K)
 //   S_t = exp(g_t) S_{t-1} + k_t (beta_t (v_t - k_t^T exp(g_t) S_{t-1}))^T
 //   o_t = S_t^T q_t
-//   y = W_out (norm(o) * silu(z))
+//   y = W_out (norm(o) * act(z)),  act = silu or sigmoid, as output_gate_type says
 //
 // Source: transformers `Qwen3_5GatedDeltaNet`, `torch_recurrent_gated_delta_rule`. x [B, S, C];
 // H_k key heads of size K, H_v value heads of size V, H_v a multiple of H_k: value head h reads key

@@ -21,15 +21,20 @@ Value rms(const Value& x, const std::vector<double>& gamma, double eps, std::siz
 
 }  // namespace
 
-Value zero_centred_norm(const Value& x, const Scope& scope, const std::string& module, double eps, std::size_t rank) {
+Value zero_centred_norm(const Value& x, const Scope& scope, const std::string& module, double eps, std::size_t rank,
+                        LeadingScale scale) {
     std::vector<double> gamma = scope.values(module + ".weight");
     std::transform(gamma.begin(), gamma.end(), gamma.begin(), [](double w) { return 1.0 + w; });
+    for (std::size_t i = 0; i < std::min(gamma.size(), static_cast<std::size_t>(scale.channels)); ++i) {
+        gamma[i] *= scale.factor;
+    }
     return named(rms(x, gamma, eps, rank), scope.path(module + ".weight"));
 }
 
-Value gated_norm(const Value& x, const Value& z, const Scope& scope, const std::string& module, double eps) {
+Value gated_norm(const Value& x, const Value& z, const Scope& scope, const std::string& module, double eps,
+                 checkpoint::GateActivation activation) {
     const Value normed = named(rms(x, scope.values(module + ".weight"), eps, 2), scope.path(module + ".weight"));
-    return multiply(normed, swish(z));
+    return multiply(normed, activation == checkpoint::GateActivation::Sigmoid ? sigmoid(z) : swish(z));
 }
 
 }  // namespace deltavino::blocks

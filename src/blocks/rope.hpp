@@ -3,7 +3,13 @@
 //   y = [a * cos + rotate_half(a) * sin, b],  a = x[..., :R], b = x[..., R:]
 //   angle_j(p) = p * theta^(-2j/R), j = 0..R/2-1
 //
-// Source: transformers `Qwen3_5TextRotaryEmbedding`, `apply_rotary_pos_emb`.
+// With YaRN, angle_j(p) = p * theta^(-2j/R) * (r_j / factor + 1 - r_j), where r_j goes from 0 for the fast
+// frequencies to 1 for the slow ones, and cos and sin are multiplied by attention_factor. Here the first R
+// channels of queries and keys are multiplied instead, which is the same and costs nothing: it is folded into
+// the weights of their norms. A Multiply after Cos and Sin hides the positions from the paged transformation,
+// which then gives all tokens of a step the same one without a word.
+//
+// Source: transformers `Qwen3_5TextRotaryEmbedding`, `apply_rotary_pos_emb`, `_compute_yarn_parameters`.
 #pragma once
 
 #include "checkpoint/config.hpp"
@@ -16,10 +22,11 @@ namespace deltavino::blocks {
 struct Rotary {
     graph::Value cos;  // [B or 1, 1, S, R]
     graph::Value sin;
-    std::int64_t dims = 0;  // R
+    std::int64_t dims = 0;          // R
+    double attention_factor = 1.0;  // of the first R channels of queries and keys; not in cos and sin
 };
 
-// theta^(-2j/R), computed in double.
+// angle_j(1), computed in double.
 std::vector<float> inverse_frequencies(const checkpoint::RopeConfig& config);
 
 // Positions past_length .. past_length + sequence_length - 1 of every row.
@@ -36,7 +43,7 @@ Rotary sequential_rotary(const graph::Value& past_tokens, const graph::Value& in
 // j % 3 == 2 and j < 3 * section[2], else temporal.
 Rotary multimodal_rotary(const graph::Value& position_ids, const checkpoint::RopeConfig& config);
 
-// x [B, H, S, D] -> [B, H, S, D].
+// x [B, H, S, D] -> [B, H, S, D]. x has been multiplied by the attention factor already.
 graph::Value apply_rotary(const graph::Value& x, const Rotary& rotary);
 
 }  // namespace deltavino::blocks

@@ -2,151 +2,57 @@
 
 #include "base/error.hpp"
 #include "base/half.hpp"
-#include "json/document.hpp"
+#include "checkpoint/files.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <set>
-#include <utility>
+#include <unordered_set>
 
 namespace deltavino::checkpoint {
-namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kIndexFile = "model.safetensors.index.json";
-
-// Longest prefix first. Seen in checkpoints of: transformers (VL class), text-only saves of VL
-// training stacks, stacks that put the head inside the language model, and bare base models.
-constexpr std::array kPrefixes{
-    std::pair<std::string_view, std::string_view>{"model.language_model.lm_head.", "lm_head."},
-    std::pair<std::string_view, std::string_view>{"model.language_model.model.", "model."},
-    std::pair<std::string_view, std::string_view>{"model.language_model.", "model."},
-    std::pair<std::string_view, std::string_view>{"language_model.lm_head.", "lm_head."},
-    std::pair<std::string_view, std::string_view>{"language_model.model.", "model."},
-    std::pair<std::string_view, std::string_view>{"language_model.", "model."},
-    std::pair<std::string_view, std::string_view>{"model.visual.", "visual."},
-    std::pair<std::string_view, std::string_view>{"model.mtp.", "mtp."},
-    std::pair<std::string_view, std::string_view>{"model.lm_head.", "lm_head."},
-    std::pair<std::string_view, std::string_view>{"layers.", "model.layers."},
-    std::pair<std::string_view, std::string_view>{"embed_tokens.", "model.embed_tokens."},
-    std::pair<std::string_view, std::string_view>{"norm.", "model.norm."},
-};
-
-[[noreturn]] void no_weights(const fs::path& directory) {
-    std::error_code error;
-    for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
-        const std::string name = entry.path().filename().string();
-        if (name.ends_with(".gguf") || name.ends_with(".bin") || name.ends_with(".pth") || name.ends_with(".pt")) {
-            fail(ErrorKind::Unsupported, "cannot export '{}': it holds '{}' and no .safetensors file",
-                 directory.string(), name);
-        }
-    }
-    fail(ErrorKind::Input, "cannot read checkpoint '{}': no .safetensors file in it", directory.string());
-}
-
-bool is_plain_file_name(const std::string& name) {
-    return !name.empty() && name.find('/') == std::string::npos && name.find('\\') == std::string::npos &&
-           name != ".." && name != ".";
-}
-
-}  // namespace
-
-std::string canonical_name(std::string_view stored_name) {
-    for (const auto& [stored, canonical] : kPrefixes) {
-        if (stored_name.starts_with(stored)) {
-            return std::string(canonical) + std::string(stored_name.substr(stored.size()));
-        }
-    }
-    return std::string(stored_name);
-}
-
-Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
-    std::error_code error;
-    if (!fs::exists(directory, error)) {
-        fail(ErrorKind::Input, "cannot read checkpoint '{}': no such folder", directory.string());
-    }
-    if (!fs::is_directory(directory, error)) {
-        fail(ErrorKind::Input, "cannot read checkpoint '{}': not a folder (give the folder that has config.json)",
-             directory.string());
-    }
-    // transformers would load the adapter on top of whatever else lies there.
-    if (fs::exists(directory / "adapter_config.json", error)) {
-        fail(ErrorKind::Unsupported,
-             "cannot export '{}': it holds a LoRA adapter (adapter_config.json); merge it into its base model first",
-             directory.string());
-    }
-    if (!is_there(directory / "config.json")) {
-        fail(ErrorKind::Input, "cannot read checkpoint '{}': it has no config.json", directory.string());
-    }
-    config_text_ = read_text_file(directory / "config.json", 16u << 20);
-    open_shards(shard_names());
-    for (const auto& [name, file] : weight_map_) {
-        if (!tensors_.contains(canonical_name(name))) {
-            promised_but_absent_.push_back(name);
-        }
+Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory), config_text_(read_config_text(directory)) {
+    ShardList shards = find_shards(directory);
+    notes_ = std::move(shards.notes);
+    open_shards(shards.files, shards.weight_map);
+    compare_with_index(shards.weight_map);
+    for (const auto& [wrapper, tensors] : taken_off_) {
+        notes_.push_back(fmt::format("taken off the names of {} tensors: '{}'", tensors, wrapper));
     }
 }
 
-std::vector<std::string> Checkpoint::shard_names() {
-    std::error_code error;
-    if (is_there(directory_ / kIndexFile)) {
-        const std::string path = (directory_ / kIndexFile).string();
-        const Json index = parse_json(read_text_file(path, 256u << 20), path);
-        if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-            fail(ErrorKind::Input, "cannot read '{}': it has no weight_map object", path);
-        }
-        std::set<std::string> names;
-        for (const auto& [tensor, file] : index["weight_map"].items()) {
-            if (!file.is_string() || !is_plain_file_name(file.get<std::string>())) {
-                fail(ErrorKind::Input, "cannot read '{}': tensor '{}' is mapped to {}, expected a file name", path,
-                     tensor, file.dump());
-            }
-            weight_map_[tensor] = file.get<std::string>();
-            names.insert(file.get<std::string>());
-        }
-        return {names.begin(), names.end()};
+void Checkpoint::open_shards(const std::vector<std::string>& files,
+                             const std::map<std::string, std::string>& weight_map) {
+    std::map<std::string, std::size_t> promised;
+    for (const auto& [tensor, file] : weight_map) {
+        promised[file] += 1;
     }
-    if (is_there(directory_ / "model.safetensors")) {
-        return {"model.safetensors"};
-    }
-    std::vector<std::string> names;
-    for (const fs::directory_entry& entry : fs::directory_iterator(directory_, error)) {
-        const std::string name = entry.path().filename().string();
-        if (name.ends_with(".safetensors") && name != "adapter_model.safetensors") {
-            names.push_back(name);
-        }
-    }
-    if (names.empty()) {
-        no_weights(directory_);
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-}
-
-void Checkpoint::open_shards(const std::vector<std::string>& names) {
     Problems problems;
-    for (const std::string& name : names) {
-        if (!is_there(directory_ / name)) {
-            std::size_t tensors = 0;
-            for (const auto& [tensor, file] : weight_map_) {
-                tensors += file == name ? 1 : 0;
-            }
+    for (const std::string& name : files) {
+        const fs::path path = directory_ / name;
+        if (const std::string why = why_absent(path); !why.empty()) {
+            const std::string tensors =
+                promised.contains(name) ? fmt::format(", it should hold {} tensors", promised[name]) : std::string();
+            problems.add(fmt::format("'{}' {}{} (an incomplete download?)", name, why, tensors));
+            continue;
+        }
+        if (const std::string control = name + ".aria2"; why_absent(directory_ / control).empty()) {
             problems.add(
-                fmt::format("'{}' is missing, it should hold {} tensors (an incomplete download?)", name, tensors));
+                fmt::format("'{}' is not complete: '{}' beside it says that its download goes on", name, control));
             continue;
         }
         try {
-            files_.push_back(std::make_unique<InputFile>(directory_ / name));
+            files_.push_back(std::make_unique<InputFile>(path));
             add_tensors(*files_.back());
         } catch (const Error& e) {
             problems.add(e.what());
         }
     }
     problems.throw_if_any(ErrorKind::Input,
-                          fmt::format("cannot read checkpoint '{}' ({} of {} files usable)", directory_.string(),
-                                      names.size() - problems.size(), names.size()));
+                          fmt::format("cannot read checkpoint '{}' ({} of {} files usable){}", directory_.string(),
+                                      files.size() - problems.size(), files.size(),
+                                      problems.empty() ? std::string() : unfinished_hint(directory_)));
 }
 
 void Checkpoint::add_tensors(const InputFile& file) {
@@ -154,13 +60,36 @@ void Checkpoint::add_tensors(const InputFile& file) {
     const auto format = table.metadata.find("format");
     converted_for_mlx_ |= format != table.metadata.end() && format->second == "mlx";
     for (TensorInfo& info : table.tensors) {
-        const std::string name = canonical_name(info.name);
-        const auto existing = tensors_.find(name);
+        TensorName name = parse_tensor_name(info.name);
+        const auto existing = tensors_.find(name.canonical);
         if (existing != tensors_.end()) {
             fail(ErrorKind::Input, "tensor '{}' in '{}' stands a second time as '{}' in '{}'", info.name,
                  file.path().string(), existing->second.info.name, existing->second.file->path().string());
         }
-        tensors_[name] = Tensor{std::move(info), &file};
+        for (const std::string& wrapper : name.taken_off) {
+            taken_off_[wrapper] += 1;
+        }
+        tensors_[name.canonical] = Tensor{std::move(info), &file, std::move(name.published)};
+    }
+}
+
+void Checkpoint::compare_with_index(const std::map<std::string, std::string>& weight_map) {
+    if (weight_map.empty()) {
+        return;
+    }
+    std::unordered_set<std::string> listed;
+    for (const auto& [name, file] : weight_map) {
+        std::string canonical = canonical_name(name);
+        if (!tensors_.contains(canonical)) {
+            promised_but_absent_[canonical] = name;
+        }
+        listed.insert(std::move(canonical));
+    }
+    const auto unlisted = static_cast<std::size_t>(std::count_if(
+        tensors_.begin(), tensors_.end(), [&](const auto& entry) { return !listed.contains(entry.first); }));
+    if (unlisted > 0) {
+        notes_.push_back(
+            fmt::format("the files hold {} tensors that the index does not list: they are read, too", unlisted));
     }
 }
 

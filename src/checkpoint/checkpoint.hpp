@@ -1,18 +1,14 @@
-// A checkpoint directory: its config.json and every tensor of its shards, by canonical name.
-//
-// Training stacks put different prefixes before the same module path. The canonical names are those
-// of the text-only class: 'model.layers.0...', 'model.embed_tokens.weight', 'lm_head.weight',
-// 'visual.blocks.0...', 'mtp.layers.0...'.
+// A checkpoint directory: its config.json and every tensor of its shards, by canonical name (names.hpp).
 #pragma once
 
 #include "base/file.hpp"
+#include "checkpoint/names.hpp"
 #include "checkpoint/safetensors.hpp"
 
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace deltavino::checkpoint {
@@ -20,6 +16,7 @@ namespace deltavino::checkpoint {
 struct Tensor {
     TensorInfo info;                  // info.name is the name as stored
     const InputFile* file = nullptr;  // owned by the Checkpoint
+    std::string published;            // the name without what wrappers of training stacks added to it
 };
 
 class Checkpoint {
@@ -37,8 +34,10 @@ public:
     // Throws ErrorKind::Input when absent.
     const Tensor& require(const std::string& canonical_name) const;
 
-    // Tensors that model.safetensors.index.json promises and the shards do not hold.
-    const std::vector<std::string>& promised_but_absent() const { return promised_but_absent_; }
+    // Tensors that the index promises and the shards do not hold: canonical -> stored name.
+    const std::map<std::string, std::string>& promised_but_absent() const { return promised_but_absent_; }
+    // What a user may want to know about the files and names, one sentence each.
+    const std::vector<std::string>& notes() const { return notes_; }
     std::size_t shard_count() const { return files_.size(); }
     std::uint64_t tensor_bytes() const;
     // Whether the safetensors metadata says that the file was converted for MLX.
@@ -51,20 +50,18 @@ public:
     void require_unchanged() const;
 
 private:
-    void open_shards(const std::vector<std::string>& names);
+    void open_shards(const std::vector<std::string>& files, const std::map<std::string, std::string>& weight_map);
     void add_tensors(const InputFile& file);
-    std::vector<std::string> shard_names();
+    void compare_with_index(const std::map<std::string, std::string>& weight_map);
 
     std::filesystem::path directory_;
     std::string config_text_;
     std::vector<std::unique_ptr<InputFile>> files_;
     std::map<std::string, Tensor> tensors_;
-    std::map<std::string, std::string> weight_map_;
-    std::vector<std::string> promised_but_absent_;
+    std::map<std::string, std::string> promised_but_absent_;
+    std::map<std::string, std::size_t> taken_off_;  // from how many names
+    std::vector<std::string> notes_;
     bool converted_for_mlx_ = false;
 };
-
-// 'model.language_model.norm.weight' -> 'model.norm.weight'; see the top of this file.
-std::string canonical_name(std::string_view stored_name);
 
 }  // namespace deltavino::checkpoint

@@ -3,13 +3,20 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "checkpoint/families.hpp"
+#include "checkpoint/rope_config.hpp"
+#include "checkpoint/unbuilt_families.hpp"
 #include "json/reader.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace deltavino::checkpoint {
 namespace {
+
+// Far above every published model: 96 layers, 512 experts, 128 heads.
+constexpr std::uint64_t kMaxLayers = 4096;
+constexpr std::uint64_t kMaxParts = 1u << 20;  // experts, or heads of linear attention, of all layers together
 
 void read_layer_types(const JsonReader& reader, TextConfig& text, std::vector<std::string>& notes) {
     const Json* types = reader.find("layer_types");
@@ -31,6 +38,7 @@ void read_layer_types(const JsonReader& reader, TextConfig& text, std::vector<st
                                           types->is_array() ? types->size() : 0, text.num_hidden_layers));
         return;
     }
+    std::map<std::string, std::pair<std::size_t, std::size_t>> unknown;  // first index and count
     for (std::size_t i = 0; i < types->size(); ++i) {
         const Json& type = (*types)[i];
         if (type == "linear_attention") {
@@ -38,60 +46,14 @@ void read_layer_types(const JsonReader& reader, TextConfig& text, std::vector<st
         } else if (type == "full_attention") {
             text.layer_types.push_back(LayerKind::FullAttention);
         } else {
-            reader.problems().add(fmt::format("{}/{} is {}, expected \"linear_attention\" or \"full_attention\"",
-                                              pointer, i, type.dump()));
+            unknown.try_emplace(type.dump(), i, 0).first->second.second += 1;
         }
     }
-}
-
-// transformers 5 writes rope_parameters, 4.x wrote rope_theta and rope_scaling at the top; both may stand.
-void read_rope(const JsonReader& reader, TextConfig& text, std::vector<std::string>& notes) {
-    const Json empty = Json::object();
-    const char* key = reader.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
-    const Json* nested = reader.find(key);
-    if (nested != nullptr && !nested->is_object()) {
-        reader.problems().add(fmt::format("{}/{} is {}, expected an object", reader.pointer(), key, nested->dump()));
-        nested = nullptr;
-    }
-    const JsonReader rope(nested != nullptr ? *nested : empty, reader.pointer() + "/" + key, reader.problems());
-
-    const std::string type = rope.text("rope_type", rope.text("type", "default"));
-    if (type != "default" && type != "mrope") {
-        fail(ErrorKind::Unsupported,
-             "cannot export this model: {}/rope_type is '{}', expected 'default' (scaled rotary positions are not "
-             "handled yet)",
-             rope.pointer(), type);
-    }
-    constexpr double kFamilyTheta = 10'000'000.0;
-    double theta = reader.number("rope_theta", 0.0);
-    theta = rope.number("rope_theta", theta);
-    if (theta == 0.0) {
-        theta = kFamilyTheta;
-        notes.push_back("config.json has no rope_theta: the family's 10000000 is used");
-    }
-    text.rope.rope_theta = theta;
-    const double factor = rope.number("partial_rotary_factor", reader.number("partial_rotary_factor", 0.25));
-    const double rotary_dims = static_cast<double>(text.head_dim) * factor;
-    if (factor > 1.0 || rotary_dims < 2.0 || std::fmod(std::floor(rotary_dims), 2.0) != 0.0) {
-        reader.problems().add(fmt::format(
-            "{}/partial_rotary_factor is {}: of head_dim {} an even number of at least 2 dims must be rotated",
-            reader.pointer(), factor, text.head_dim));
-        return;
-    }
-    text.rope.rotary_dims = static_cast<std::uint64_t>(rotary_dims);
-    text.rope.mrope_interleaved = rope.flag("mrope_interleaved", true);
-    if (const Json* section = rope.find("mrope_section")) {
-        std::uint64_t sum = 0;
-        bool right = section->is_array() && section->size() == 3;
-        for (const Json& part : right ? *section : empty) {
-            right = right && part.is_number_unsigned() && part.get<std::uint64_t>() <= JsonReader::kMaxSize;
-            text.rope.mrope_section.push_back(right ? part.get<std::uint64_t>() : 0);
-            sum += text.rope.mrope_section.back();
-        }
-        if (!right || sum != text.rope.rotary_dims / 2) {
-            reader.problems().add(fmt::format("{}/mrope_section is {}, expected three counts that add up to {}",
-                                              rope.pointer(), section->dump(), text.rope.rotary_dims / 2));
-        }
+    for (const auto& [type, where] : unknown) {
+        reader.problems().add(
+            fmt::format("{}/{} is {} ({} layers in all), expected \"linear_attention\" or "
+                        "\"full_attention\"",
+                        pointer, where.first, type, where.second));
     }
 }
 
@@ -120,6 +82,70 @@ void check_handled(const JsonReader& reader) {
     }
 }
 
+GateActivation read_output_gate(const JsonReader& reader) {
+    const std::string type = reader.text("output_gate_type", "silu");
+    if (type == "silu" || type == "swish") {
+        return GateActivation::Silu;
+    }
+    if (type == "sigmoid") {
+        return GateActivation::Sigmoid;
+    }
+    fail(ErrorKind::Unsupported, "cannot export this model: {} is '{}', expected 'silu', 'swish' or 'sigmoid'",
+         reader.pointer("output_gate_type"), type);
+}
+
+// What the tensor table will need memory for.
+void check_parts(const JsonReader& reader, const TextConfig& text) {
+    const std::uint64_t experts = text.moe ? text.moe->num_experts : 0;
+    if (text.num_hidden_layers * std::max(experts, text.linear_num_value_heads) > kMaxParts) {
+        reader.problems().add(
+            fmt::format("{} x the larger of num_experts = {} and linear_num_value_heads = {} is "
+                        "more than {}",
+                        reader.pointer("num_hidden_layers"), experts, text.linear_num_value_heads, kMaxParts));
+    }
+}
+
+// Short words for what config.json says about a quantized source.
+std::string read_quantization(const JsonReader& top, const JsonReader& text) {
+    const Json* object = nullptr;
+    for (const JsonReader* reader : {&top, &text}) {
+        for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
+            const Json* found = reader->find(key);
+            object = object == nullptr && found != nullptr && found->is_object() ? found : object;
+        }
+    }
+    if (object == nullptr) {
+        return {};
+    }
+    const auto word = [&](const char* key) {
+        const auto found = object->find(key);
+        return found != object->end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    const auto is = [&](const char* key) {
+        const auto found = object->find(key);
+        return found != object->end() && found->is_boolean() && found->get<bool>();
+    };
+    std::vector<std::string> details;
+    for (const char* key : {"fmt", "format", "quant_algo", "packing_format"}) {
+        if (const std::string value = word(key); !value.empty()) {
+            details.push_back(value);
+        }
+    }
+    if (const auto bits = object->find("bits"); bits != object->end() && bits->is_number_unsigned()) {
+        details.push_back(bits->dump() + " bits");
+    }
+    for (const char* key : {"desc_act", "load_in_4bit", "load_in_8bit"}) {
+        if (is(key)) {
+            details.emplace_back(key);
+        }
+    }
+    std::string method = word("quant_method");
+    if (method.empty()) {
+        method = top.find("quantization") == object ? "mlx" : "no quant_method";
+    }
+    return details.empty() ? method : fmt::format("{} ({})", method, fmt::join(details, ", "));
+}
+
 MoeConfig read_moe(const JsonReader& reader, const Family& family) {
     MoeConfig moe;
     moe.num_experts = reader.size("num_experts");
@@ -140,7 +166,7 @@ TextConfig read_text(const JsonReader& reader, const Family& family, std::vector
     text.model_type = family.text_type;
     text.vocab_size = reader.size("vocab_size");
     text.hidden_size = reader.size("hidden_size");
-    text.num_hidden_layers = reader.size("num_hidden_layers");
+    text.num_hidden_layers = reader.size("num_hidden_layers", std::nullopt, 1, kMaxLayers);
     text.num_attention_heads = reader.size("num_attention_heads");
     text.num_key_value_heads = reader.size("num_key_value_heads");
     text.head_dim = reader.size("head_dim", text.hidden_size / text.num_attention_heads);
@@ -170,6 +196,8 @@ TextConfig read_text(const JsonReader& reader, const Family& family, std::vector
             fail(ErrorKind::Unsupported, "cannot export this model: {}/decoder_sparse_step is not 1", reader.pointer());
         }
     }
+    text.output_gate = read_output_gate(reader);
+    check_parts(reader, text);
     read_layer_types(reader, text, notes);
     read_rope(reader, text, notes);
     return text;
@@ -182,7 +210,7 @@ VisionConfig read_vision(const JsonReader& reader) {
              reader.pointer(), activation);
     }
     VisionConfig vision;
-    vision.depth = reader.size("depth");
+    vision.depth = reader.size("depth", std::nullopt, 1, kMaxLayers);
     vision.hidden_size = reader.size("hidden_size");
     vision.intermediate_size = reader.size("intermediate_size");
     vision.num_heads = reader.size("num_heads");
@@ -206,6 +234,42 @@ VisionConfig read_vision(const JsonReader& reader) {
     return vision;
 }
 
+void refuse_unbuilt_families(const JsonReader& top) {
+    const Json* nested = top.find("text_config");
+    const bool has_nested = nested != nullptr && nested->is_object() && nested->contains("model_type") &&
+                            (*nested)["model_type"].is_string();
+    for (const std::string& type :
+         {top.text("model_type", ""), has_nested ? (*nested)["model_type"].get<std::string>() : std::string()}) {
+        if (const std::string_view why = why_not_built(type); !why.empty()) {
+            fail(ErrorKind::Unsupported, "cannot export this model: '{}' is not built: it has {}", type, why);
+        }
+    }
+}
+
+// The vision tower's part of config.json is judged on its own: text exports do not read it.
+void read_vision_part(const Json& vision, const std::string& path, ModelConfig& config) {
+    Problems problems;
+    config.vision = VisionConfig{};
+    try {
+        config.vision = read_vision(JsonReader(vision, "/vision_config", problems));
+        if (problems.empty() && config.vision->out_hidden_size != config.text.hidden_size) {
+            problems.add(
+                fmt::format("/vision_config/out_hidden_size is {}, expected the hidden_size {} of the text model",
+                            config.vision->out_hidden_size, config.text.hidden_size));
+        }
+        problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use '{}'", path));
+    } catch (const Error& error) {
+        config.vision_refusal = error;
+    }
+}
+
+// The flag of the text model goes before the outer one; models/plan.cpp decides where they differ.
+void read_tie_flags(const JsonReader& top, const JsonReader& text, ModelConfig& config) {
+    const bool outer = top.flag("tie_word_embeddings", false);
+    config.text.tie_word_embeddings = text.flag("tie_word_embeddings", outer);
+    config.tie_flags_differ = top.has("tie_word_embeddings") && config.text.tie_word_embeddings != outer;
+}
+
 }  // namespace
 
 std::uint64_t TextConfig::count(LayerKind kind) const {
@@ -221,6 +285,7 @@ ModelConfig read_config(std::string_view config_json, const std::string& path) {
     ModelConfig config;
     const JsonReader top(json, "", problems);
     config.model_type = top.text("model_type", "");
+    refuse_unbuilt_families(top);
     const Json* nested = top.find("text_config");
     if (nested != nullptr && !nested->is_object()) {
         problems.add(fmt::format("/text_config is {}, expected an object", nested->dump()));
@@ -238,20 +303,11 @@ ModelConfig read_config(std::string_view config_json, const std::string& path) {
              hint.empty() ? std::string() : fmt::format(" (did you mean '{}'?)", hint));
     }
     config.text = read_text(text, *family, config.notes);
-    // The text model's own flag decides; older files have it at the top level only.
-    config.text.tie_word_embeddings = text.flag("tie_word_embeddings", top.flag("tie_word_embeddings", false));
-    if (nested != nullptr && top.find("tie_word_embeddings") != nullptr) {
-        // transformers ties the vision-language class by the outer flag.
-        config.text.tie_word_embeddings = top.flag("tie_word_embeddings", false);
-    }
+    read_tie_flags(top, text, config);
+    config.quantization = read_quantization(top, text);
     if (const Json* vision = top.find("vision_config");
         vision != nullptr && vision->is_object() && nested != nullptr && family->vision_type != nullptr) {
-        config.vision = read_vision(JsonReader(*vision, "/vision_config", problems));
-        if (config.vision->out_hidden_size != config.text.hidden_size) {
-            problems.add(
-                fmt::format("/vision_config/out_hidden_size is {}, expected the hidden_size {} of the text model",
-                            config.vision->out_hidden_size, config.text.hidden_size));
-        }
+        read_vision_part(*vision, path, config);
     }
     problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use '{}'", path));
     return config;

@@ -6,6 +6,8 @@
 // them differently.
 #pragma once
 
+#include <deltavino/error.hpp>
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -17,12 +19,27 @@ namespace deltavino::checkpoint {
 
 enum class LayerKind { LinearAttention, FullAttention };
 
+// YaRN: frequencies that turn less than beta_slow times within the original length are divided by `factor`,
+// those that turn more than beta_fast times are kept, between them the change is gradual.
+struct YarnConfig {
+    double factor = 1.0;
+    double attention_factor = 1.0;  // of cos and sin
+    double original_max_position_embeddings = 0.0;
+    double beta_fast = 32.0;
+    double beta_slow = 1.0;
+    bool truncate = true;  // the ends of the change are whole frequencies
+};
+
 struct RopeConfig {
     double rope_theta = 0.0;
     std::uint64_t rotary_dims = 0;             // head_dim * partial_rotary_factor: even, the rest is not rotated
     std::vector<std::uint64_t> mrope_section;  // temporal, height, width: counts of frequencies; may be empty
     bool mrope_interleaved = true;
+    std::optional<YarnConfig> yarn;
 };
+
+// The activation of the gate in the norm after the delta rule (output_gate_type).
+enum class GateActivation { Silu, Sigmoid };
 
 struct MoeConfig {
     std::uint64_t num_experts = 0;
@@ -50,6 +67,7 @@ struct TextConfig {
     std::uint64_t mtp_num_hidden_layers = 0;
     double rms_norm_eps = 1e-6;
     bool tie_word_embeddings = false;
+    GateActivation output_gate = GateActivation::Silu;
     std::vector<LayerKind> layer_types;
     RopeConfig rope;
     std::optional<MoeConfig> moe;
@@ -78,6 +96,10 @@ struct ModelConfig {
     std::string model_type;  // of the top level
     TextConfig text;
     std::optional<VisionConfig> vision;
+    // Why the tower of `vision` cannot be built, which matters to tasks with pictures only.
+    std::optional<Error> vision_refusal;
+    bool tie_flags_differ = false;   // tie_word_embeddings stands at two levels, with two values
+    std::string quantization;        // what config.json says, for example "gptq (4 bits, desc_act)"; may be empty
     std::vector<std::string> notes;  // choices that a user may want to know, one sentence each
 };
 

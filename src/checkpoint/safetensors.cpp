@@ -87,6 +87,20 @@ TensorInfo parse_entry(const std::string& name, const Json& entry, const std::st
     return info;
 }
 
+std::map<std::string, std::string> parse_metadata(const Json& entry, const std::string& file) {
+    if (!entry.is_object()) {
+        fail(ErrorKind::Input, "cannot read '{}': __metadata__ is not an object", file);
+    }
+    std::map<std::string, std::string> metadata;
+    for (const auto& [key, value] : entry.items()) {
+        if (!value.is_string()) {
+            fail(ErrorKind::Input, "cannot read '{}': __metadata__ '{}' is not a string", file, key);
+        }
+        metadata[key] = value.get<std::string>();
+    }
+    return metadata;
+}
+
 // The tensors must cover the data exactly: no hole, no overlap, no tail.
 void check_coverage(const std::vector<TensorInfo>& tensors, std::uint64_t data_bytes, const std::string& file) {
     std::uint64_t position = 0;
@@ -138,25 +152,16 @@ SafetensorsTable read_safetensors_table(const InputFile& file) {
     }
     std::string header(static_cast<std::size_t>(header_bytes), '\0');
     file.read(8, std::as_writable_bytes(std::span(header)));
-    const Json json = parse_json(header, path);
-    if (!json.is_object() || header.front() != '{') {
-        fail(ErrorKind::Input, "cannot read '{}': its header is not a JSON object", path);
-    }
     SafetensorsTable table;
-    for (const auto& [name, entry] : json.items()) {
-        if (name != "__metadata__") {
+    const bool is_object = visit_members(header, path, [&](const std::string& name, Json& entry) {
+        if (name == "__metadata__") {
+            table.metadata = parse_metadata(entry, path);
+        } else {
             table.tensors.push_back(parse_entry(name, entry, path));
-            continue;
         }
-        if (!entry.is_object()) {
-            fail(ErrorKind::Input, "cannot read '{}': __metadata__ is not an object", path);
-        }
-        for (const auto& [key, value] : entry.items()) {
-            if (!value.is_string()) {
-                fail(ErrorKind::Input, "cannot read '{}': __metadata__ '{}' is not a string", path, key);
-            }
-            table.metadata[key] = value.get<std::string>();
-        }
+    });
+    if (!is_object || header.front() != '{') {
+        fail(ErrorKind::Input, "cannot read '{}': its header is not a JSON object", path);
     }
     std::sort(table.tensors.begin(), table.tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
         return std::pair(a.offset, a.offset + a.bytes) < std::pair(b.offset, b.offset + b.bytes);

@@ -105,6 +105,7 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     const Origin origin(source_of(options.model), model_type, models::task_name(plan.task), recipe);
     std::vector<Artifact> artifacts = make_artifacts(checkpoint, plan, recipe, origin);
     recipe.check_all_used();
+    plan.table.check_all_used();
     for (const std::string& fallback : recipe.fallbacks()) {
         progress.note(fallback);
     }

@@ -57,13 +57,19 @@ struct Assembly {
 
 class TensorTable {
 public:
+    // Throws ErrorKind::Internal for a name that is there already; so does assemble.
     void add(std::string name, std::vector<std::uint64_t> shape, Role role);
     // The tensors of the parts are added on their own.
     void assemble(std::string name, std::vector<std::uint64_t> shape, Role role, std::vector<Part> parts);
-    // Tensors under this canonical prefix are left out on purpose; `why` tells the user.
-    void leave_out(std::string prefix, std::string why);
+    // Tensors whose canonical names match the pattern (* stands for any characters) are left out on purpose;
+    // `why` tells the user.
+    void leave_out(std::string pattern, std::string why);
 
+    // The row of a tensor that is about to be used; throws ErrorKind::Internal when there is none.
     const TensorRow& require(const std::string& name) const;
+    // Throws ErrorKind::Internal when rows were never asked for with require(): the checkpoint was held to
+    // them, and no model that was built reads them.
+    void check_all_used() const;
     const Assembly* find_assembly(const std::string& name) const;
     const std::vector<TensorRow>& rows() const { return rows_; }
 
@@ -74,14 +80,20 @@ public:
     };
 
     // Throws one Error with every tensor that is missing, has another shape or type than expected, or
-    // is not in the table; returns what was left out on purpose.
+    // is not in the table; returns what was left out on purpose. Tensors that only the index has count as
+    // left out, too.
     std::vector<LeftOut> check(const checkpoint::Checkpoint& checkpoint) const;
 
 private:
+    // `others`: tensors of the checkpoint that are not in the table, among which a similar name may be.
+    std::string missing_problem(const TensorRow& row, const checkpoint::Checkpoint& checkpoint,
+                                const std::vector<std::string>& others) const;
+
     std::vector<TensorRow> rows_;
     std::map<std::string, std::size_t> index_;
     std::map<std::string, Assembly> assemblies_;
     std::vector<std::pair<std::string, std::string>> left_out_;
+    mutable std::vector<bool> used_;  // by row; building is single-threaded
 };
 
 }  // namespace deltavino::graph

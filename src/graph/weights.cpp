@@ -199,16 +199,16 @@ std::vector<double> Weights::values(const std::string& name) {
     return {stored.begin(), stored.end()};
 }
 
-// The stored name of a tensor; for an assembly, that of its first part with the assembly's own end.
+// The published name of a tensor; for an assembly, that of its first part with the assembly's own end.
 std::string Weights::stored_name(const std::string& name) const {
     const Assembly* assembly = table_.find_assembly(name);
     if (assembly == nullptr) {
-        return checkpoint_.require(name).info.name;
+        return checkpoint_.require(name).published;
     }
     const std::string& part = assembly->parts.front().name;
     const auto differ = std::mismatch(part.begin(), part.end(), name.begin(), name.end());
     const std::size_t end = static_cast<std::size_t>(part.end() - differ.first);
-    std::string stored = checkpoint_.require(part).info.name;
+    std::string stored = checkpoint_.require(part).published;
     if (stored.size() < end) {
         fail(ErrorKind::Internal, "weight '{}' has no name in common with its part '{}'", name, stored);
     }

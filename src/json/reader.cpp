@@ -37,8 +37,8 @@ double JsonReader::number(const char* key, double missing) const {
     if (value == nullptr) {
         return missing;
     }
-    if (!value->is_number() || !std::isfinite(value->get<double>()) || value->get<double>() <= 0.0) {
-        wrong(key, "a positive number");
+    if (!value->is_number() || !(value->get<double>() > 0.0) || value->get<double>() > kMaxNumber) {
+        wrong(key, fmt::format("a positive number of at most {}", kMaxNumber));
         return missing;
     }
     return value->get<double>();

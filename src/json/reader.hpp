@@ -18,6 +18,8 @@ class JsonReader {
 public:
     // Sizes above this are refused: products of a few of them must fit 64 bits.
     static constexpr std::uint64_t kMaxSize = 1ull << 24;
+    // Numbers above this are refused: most become float32.
+    static constexpr double kMaxNumber = 1e30;
     // Token ids above this are refused: OpenVINO's tokenizer operators count in 32 bits.
     static constexpr std::int64_t kMaxTokenId = (1ll << 31) - 1;
 
@@ -32,7 +34,7 @@ public:
     // A whole number from `least` to `most`. Without `missing` the key is required.
     std::uint64_t size(const char* key, std::optional<std::uint64_t> missing = std::nullopt, std::uint64_t least = 1,
                        std::uint64_t most = kMaxSize) const;
-    // A finite number above zero.
+    // A number above zero, at most kMaxNumber.
     double number(const char* key, double missing) const;
     bool flag(const char* key, bool missing) const;
     std::string text(const char* key, const std::string& missing = {}) const;

@@ -1,8 +1,10 @@
 #include "models/plan.hpp"
 
 #include "base/error.hpp"
+#include "models/geometry.hpp"
 #include "models/qwen3_5_text.hpp"
 #include "models/qwen3_5_vision.hpp"
+#include "models/source_format.hpp"
 
 #include <algorithm>
 
@@ -32,9 +34,17 @@ bool same_bytes(const Tensor& a, const Tensor& b) {
 
 // Whether the head reads the embedding. transformers keeps a head that is in the checkpoint even when
 // config.json says tied; one with the same bytes is stored once.
-bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool assume_tied_head,
+bool decide_tied_head(const Checkpoint& checkpoint, const checkpoint::ModelConfig& config, bool assume_tied_head,
                       std::vector<std::string>& notes) {
+    const bool config_says_tied = config.text.tie_word_embeddings;
     const Tensor* head = checkpoint.find("lm_head.weight");
+    if (head == nullptr && config.tie_flags_differ) {
+        notes.push_back(fmt::format(
+            "tie_word_embeddings is {} in /text_config and {} outside of it, and there is no tensor 'lm_head.weight': "
+            "the embedding is taken as the head",
+            config_says_tied, !config_says_tied));
+        return true;
+    }
     if (head == nullptr && !config_says_tied && !assume_tied_head) {
         fail(ErrorKind::Input,
              "cannot use '{}': config.json says that tie_word_embeddings is false, and there is no tensor "
@@ -55,39 +65,62 @@ bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool 
     return same;
 }
 
+// A task with pictures needs the tower.
+void require_tower(const Checkpoint& checkpoint, const checkpoint::ModelConfig& config) {
+    const std::string hint = fmt::format("--task {} exports the language model alone", task_name(Task::TextGeneration));
+    const auto first = checkpoint.tensors().lower_bound("visual.");
+    if (first == checkpoint.tensors().end() || !first->first.starts_with("visual.")) {
+        fail(ErrorKind::Input,
+             "cannot export '{}' for '{}': config.json has a vision_config, but the {} tensors in {} files hold no "
+             "vision tower ('visual.'); {}",
+             checkpoint.directory().string(), task_name(Task::ImageTextToText), checkpoint.tensors().size(),
+             checkpoint.shard_count(), hint);
+    }
+    if (config.vision_refusal) {
+        throw Error(config.vision_refusal->kind(), fmt::format("{}\n{}", config.vision_refusal->what(), hint));
+    }
+    if (!config.text.rope.mrope_interleaved) {
+        fail(ErrorKind::Unsupported,
+             "cannot export this model: mrope_interleaved is false, only interleaved multimodal positions are handled; "
+             "{}",
+             hint);
+    }
+}
+
+// Tensors that no task reads.
+void leave_out_unread(graph::TensorTable& table, bool tied_head) {
+    table.leave_out("mtp.*", "multi-token prediction");
+    table.leave_out("*rotary_emb.inv_freq", "rotary frequencies (they are computed from config.json)");
+    if (tied_head) {
+        table.leave_out("lm_head.weight", "the head (it equals the embedding)");
+    }
+}
+
 }  // namespace
 
 Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assume_tied_head) {
     Plan plan;
     plan.config = checkpoint::read_config(checkpoint.config_text(), (checkpoint.directory() / "config.json").string());
-    plan.notes = plan.config.notes;
+    plan.notes = checkpoint.notes();
+    plan.notes.insert(plan.notes.end(), plan.config.notes.begin(), plan.config.notes.end());
     plan.task = choose_task(task, plan.config);
     if (plan.config.text.count(checkpoint::LayerKind::FullAttention) == 0) {
         fail(ErrorKind::Unsupported,
              "cannot export this model: it has no full-attention layer, from which positions are counted");
     }
-    if (checkpoint.converted_for_mlx()) {
-        fail(ErrorKind::Unsupported,
-             "cannot export '{}': its files were converted for MLX, which stores norms and convolutions differently; "
-             "use the original checkpoint",
-             checkpoint.directory().string());
+    check_source_format(checkpoint, plan.config, plan.notes);
+    if (plan.task == Task::ImageTextToText) {
+        require_tower(checkpoint, plan.config);
     }
-    plan.tied_head = decide_tied_head(checkpoint, plan.config.text.tie_word_embeddings, assume_tied_head, plan.notes);
+    check_geometry(checkpoint, plan.config, plan.task);
+    plan.tied_head = decide_tied_head(checkpoint, plan.config, assume_tied_head, plan.notes);
     add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
     if (plan.task == Task::ImageTextToText) {
-        if (!plan.config.text.rope.mrope_interleaved) {
-            fail(ErrorKind::Unsupported,
-                 "cannot export this model: mrope_interleaved is false, only interleaved multimodal positions are "
-                 "handled");
-        }
         add_vision_tensors(plan.table, *plan.config.vision);
     } else {
-        plan.table.leave_out("visual.", "the vision tower (this is a text-only export)");
+        plan.table.leave_out("visual.*", "the vision tower (this is a text-only export)");
     }
-    plan.table.leave_out("mtp.", "multi-token prediction");
-    if (plan.tied_head) {
-        plan.table.leave_out("lm_head.weight", "the head (it equals the embedding)");
-    }
+    leave_out_unread(plan.table, plan.tied_head);
     return plan;
 }
 

@@ -131,7 +131,7 @@ def test_lora_leftover(deltavino, checkpoint):
         return True
 
     edit_tensors(checkpoint, edit)
-    refuse(deltavino, checkpoint, INPUT, "LoRA")
+    refuse(deltavino, checkpoint, UNSUPPORTED, "LoRA")
 
 
 def test_quantized_source(deltavino, checkpoint):
@@ -144,7 +144,7 @@ def test_quantized_source(deltavino, checkpoint):
         return True
 
     edit_tensors(checkpoint, edit)
-    refuse(deltavino, checkpoint, INPUT, "F8_E4M3", "quantized already")
+    refuse(deltavino, checkpoint, UNSUPPORTED, "F8_E4M3", "quantized already")
 
 
 @pytest.mark.parametrize("compression", [(), ("--weight-format", "int4")])
@@ -174,11 +174,11 @@ def test_nan_is_named_and_allowed_on_request(deltavino, checkpoint, compression)
         (lambda c: c["text_config"].update(hidden_size=-1), INPUT, ["/text_config/hidden_size"]),
         (lambda c: c["text_config"].update(hidden_size=2**40), INPUT, ["/text_config/hidden_size"]),
         (lambda c: c["text_config"].pop("num_attention_heads"), INPUT, ["num_attention_heads", "missing"]),
-        (lambda c: c["text_config"]["rope_parameters"].update(rope_type="yarn"), UNSUPPORTED, ["yarn"]),
+        (lambda c: c["text_config"]["rope_parameters"].update(rope_type="longrope"), UNSUPPORTED, ["longrope"]),
         (lambda c: c["text_config"].update(hidden_act="gelu"), UNSUPPORTED, ["hidden_act"]),
         (lambda c: (c.update(tie_word_embeddings=False), c["text_config"].update(tie_word_embeddings=False)), INPUT, ["tie_word_embeddings", "lm_head.weight"]),
     ],
-    ids=["model-type", "heads", "layer-types", "string", "negative", "huge", "missing", "yarn", "activation", "untied"],
+    ids=["model-type", "heads", "layer-types", "string", "negative", "huge", "missing", "longrope", "activation", "untied"],
 )
 def test_contradictory_config(deltavino, checkpoint, edit, code, words):
     edit_config(checkpoint, edit)

@@ -224,6 +224,75 @@ def dense_cases() -> list[Case]:
             tail=40,
             seed=1105,
         ),
+        *yarn_cases(),
+        Case(
+            name="dense-sigmoid",
+            why="output_gate_type sigmoid: the activation of the gated norm in the delta block",
+            config=causal_config(
+                causal, output_gate_type="sigmoid", linear_num_value_heads=4, dtype="float32"
+            ),
+            embed_std=1.0,
+            seed=106,
+        ),
+    ]
+
+
+def yarn_cases() -> list[Case]:
+    """Rotary positions scaled by YaRN, trained for 16 positions and run over 37."""
+    yarn = {"factor": 4.0, "original_max_position_embeddings": 16}
+    return [
+        Case(
+            name="dense-yarn",
+            why="rope_scaling beside rope_parameters, key 'type', a ramp over several frequencies",
+            config=causal_config(
+                "Qwen3_5ForCausalLM",
+                head_dim=64,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                vocab_size=96,
+                dtype="float32",
+                rope_scaling={
+                    "type": "yarn",
+                    "rope_theta": 100.0,
+                    "beta_fast": 4.0,
+                    "beta_slow": 0.25,
+                    "truncate": False,
+                    "mscale": 1.0,
+                    "mscale_all_dim": 0.5,
+                    **yarn,
+                },
+            ),
+            embed_std=1.0,
+            seed=1107,
+        ),
+        Case(
+            name="vl-yarn",
+            why="YaRN with multimodal positions, the form of the long-context recipe of Qwen3.8",
+            config=vision_language_config(
+                "Qwen3_5ForConditionalGeneration",
+                text_config(
+                    tie_word_embeddings=True,
+                    linear_num_value_heads=4,
+                    hidden_size=32,
+                    intermediate_size=48,
+                    num_attention_heads=2,
+                    num_key_value_heads=1,
+                    rope_parameters={
+                        "mrope_interleaved": True,
+                        "mrope_section": [2, 1, 1],
+                        "partial_rotary_factor": 0.25,
+                        "rope_theta": 100.0,
+                        "rope_type": "yarn",
+                        **yarn,
+                    },
+                ),
+                {"patch_size": 8, "depth": 1, "hidden_size": 16, "intermediate_size": 16},
+                "qwen3_5",
+            ),
+            stored="bfloat16",
+            embed_std=1.0,
+            seed=108,
+        ),
     ]
 
 

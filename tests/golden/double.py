@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 
 def widened(value: Any) -> Any:
@@ -50,6 +51,8 @@ def double_precision() -> Iterator[None]:
 def exact_frequencies(module: torch.nn.Module) -> torch.Tensor:
     """The rotary frequencies of a text model or a tower, without the rounding to float32."""
     if hasattr(module, "compute_default_rope_parameters"):
+        if module.rope_type == "yarn":
+            return ROPE_INIT_FUNCTIONS["yarn"](module.config)[0]
         if module.rope_type != "default":
             raise RuntimeError(f"no float64 frequencies for rope type '{module.rope_type}'")
         return module.compute_default_rope_parameters(module.config)[0]

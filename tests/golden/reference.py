@@ -7,6 +7,7 @@ cache, so neither padding nor cache handling of the reference can leak into the 
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ def empty_model(case: Case) -> torch.nn.Module:
     """The model without storage, for the names and shapes of its parameters."""
     cls = model_class(case)
     with torch.device("meta"):
-        return cls(cls.config_class.from_dict(dict(case.config)))
+        return cls(cls.config_class.from_dict(copy.deepcopy(case.config)))  # it changes rope keys
 
 
 def load_model(folder: Path, case: Case) -> torch.nn.Module:
@@ -42,7 +43,37 @@ def load_model(folder: Path, case: Case) -> torch.nn.Module:
     problems = {key: value for key, value in info.items() if value}
     if problems:
         raise RuntimeError(f"transformers does not take '{folder}' as it is: {problems}")
+    if case.text.get("output_gate_type") == "sigmoid":
+        open_gate(model)
     return model.eval()
+
+
+class SigmoidGate(torch.nn.Module):
+    """The gated norm of the delta block with the activation that vLLM and SGLang take.
+
+    transformers 5.2 ignores output_gate_type for this family.
+    """
+
+    def __init__(self, norm: torch.nn.Module) -> None:
+        """Take over the weight and epsilon of the module that it replaces."""
+        super().__init__()
+        self.weight = norm.weight
+        self.eps = norm.variance_epsilon
+
+    def forward(self, hidden_states: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """Norm, weight, then the gate."""
+        variance = hidden_states.pow(2).mean(-1, keepdim=True)
+        normed = hidden_states * torch.rsqrt(variance + self.eps)
+        return self.weight * normed * torch.sigmoid(gate)
+
+
+def open_gate(model: torch.nn.Module) -> None:
+    """Replace the gated norm of every linear layer."""
+    layers = [layer.linear_attn for layer in model.model.layers if hasattr(layer, "linear_attn")]
+    if not layers:
+        raise RuntimeError("no linear layer to patch")
+    for layer in layers:
+        layer.norm = SigmoidGate(layer.norm)
 
 
 def row_logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:

@@ -309,7 +309,7 @@ def random_model(case: Case) -> torch.nn.Module:
 def models() -> dict[str, torch.nn.Module]:
     """Every model with a vision tower, in float32."""
     cases = {case.name: case for case in all_cases()}
-    random = {name: random_model(cases[name]) for name in ("dense-vl", "moe-vl")}
+    random = {name: random_model(cases[name]) for name in ("dense-vl", "moe-vl", "vl-yarn")}
     return {**random, "kjv-tiny": kjv.load_model()}
 
 

@@ -263,6 +263,8 @@ std::string case_name(const testing::TestParamInfo<std::string>& tested) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dense, TextModel, testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl"), case_name);
+INSTANTIATE_TEST_SUITE_P(Yarn, TextModel, testing::Values("dense-yarn", "vl-yarn"), case_name);
+INSTANTIATE_TEST_SUITE_P(SigmoidGate, TextModel, testing::Values("dense-sigmoid"), case_name);
 INSTANTIATE_TEST_SUITE_P(Moe, TextModel, testing::Values("moe-e8k2", "moe-e16k4", "moe-split", "moe-tie", "moe-vl"),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Next, TextModel, testing::Values("next-e8k2", "next-r2"), case_name);

@@ -447,7 +447,7 @@ std::string case_name(const testing::TestParamInfo<std::string>& tested) {
     return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Dense, VisionModel, testing::Values("dense-vl", "kjv-tiny"), case_name);
+INSTANTIATE_TEST_SUITE_P(Dense, VisionModel, testing::Values("dense-vl", "kjv-tiny", "vl-yarn"), case_name);
 INSTANTIATE_TEST_SUITE_P(Moe, VisionModel, testing::Values("moe-vl"), case_name);
 
 }  // namespace

@@ -7,7 +7,11 @@
 //   deltavino_test_tool encode DIR      one list of segments a line, {"text", "is_control"}; answers with their ids
 //   deltavino_test_tool picture FILE    the decoded picture as a PPM
 //   deltavino_test_tool resize FILE WIDTH HEIGHT
+//   deltavino_test_tool rope FILE   rotary positions of a config.json, as one JSON object
 #include "base/error.hpp"
+#include "base/file.hpp"
+#include "blocks/rope.hpp"
+#include "checkpoint/config.hpp"
 #include "runtime/chat/template.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/picture/decode.hpp"
@@ -90,8 +94,19 @@ void print(const Picture& picture) {
     std::fwrite(picture.pixels.data(), 1, picture.pixels.size(), stdout);
 }
 
+void run_rope(const std::string& file) {
+    const checkpoint::RopeConfig rope = checkpoint::read_config(read_text_file(file), file).text.rope;
+    std::cout << Json{{"inverse_frequencies", blocks::inverse_frequencies(rope)},
+                      {"attention_factor", rope.yarn ? rope.yarn->attention_factor : 1.0},
+                      {"mrope_section", rope.mrope_section}}
+                     .dump()
+              << "\n";
+}
+
 int run(const std::vector<std::string>& arguments) {
-    if (arguments.size() == 1 && arguments[0] == "chat") {
+    if (arguments.size() == 2 && arguments[0] == "rope") {
+        run_rope(arguments[1]);
+    } else if (arguments.size() == 1 && arguments[0] == "chat") {
         run_chat();
     } else if (arguments.size() == 1 && arguments[0] == "template") {
         run_template();

@@ -85,6 +85,19 @@ TEST_F(Safetensors, RefusesWrongTypes) {
     refuse(R"([])", 0, "not a JSON object");
 }
 
+// With a search per name this took minutes.
+TEST_F(Safetensors, ManyNames) {
+    constexpr std::size_t kNames = 200'000;
+    std::string header = "{";
+    for (std::size_t i = 0; i < kNames; ++i) {
+        header += (i == 0 ? "\"" : ",\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" +
+                  std::to_string(i) + "," + std::to_string(i + 1) + "]}";
+    }
+    const SafetensorsTable table = read(header + "}", kNames);
+    ASSERT_EQ(table.tensors.size(), kNames);
+    EXPECT_EQ(table.tensors.back().name, "199999");
+}
+
 TEST_F(Safetensors, RefusesDuplicateNamesAndDeepNesting) {
     refuse(
         R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
