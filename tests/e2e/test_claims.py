@@ -315,7 +315,7 @@ def test_ratio_keeps_the_least_sensitive_up_to_the_share(tmp_path, sensitivities
 
 
 def expert_errors(out: Path) -> dict[str, tuple[float, int]]:
-    """Error and size of the experts of each layer of moe-e16k4, which --ratio takes as one, over rows of all experts."""
+    """Error and size of the experts of each layer, which --ratio takes as one, over rows of all experts."""
     constants = export_text(GOLDEN / "moe-e16k4", out, "--weight-format", "int4", "--group-size", "16")
     stored = stored_tensors(GOLDEN / "moe-e16k4")
     found = {}
