@@ -171,6 +171,25 @@ def test_tensor_that_the_index_promises_is_missing(deltavino, checkpoint):
 # --report
 
 
+WIDTH = {"F32": 4, "F16": 2, "BF16": 2}
+
+
+def original(stored: dict, name: str) -> np.ndarray | None:
+    """A weight as the checkpoint has it: a tensor, or a stack of experts that is part of one or made of many."""
+    if name in stored:
+        return stored_values(stored[name])
+    found = re.fullmatch(r"(.*\.experts)\.(gate|up|down)_proj\.weight", name)
+    if found is None:
+        return None
+    experts, projection = found.groups()
+    if f"{experts}.gate_up_proj" in stored:
+        if projection == "down":
+            return stored_values(stored[f"{experts}.down_proj"])
+        return np.split(stored_values(stored[f"{experts}.gate_up_proj"]), 2, axis=1)[projection == "up"]
+    names = [f"{experts}.{number}.{projection}_proj.weight" for number in range(1024)]
+    return np.stack([stored_values(stored[name]) for name in names if name in stored])
+
+
 @pytest.mark.parametrize("name", ["as-stored", "fp16", "int8", "int4", "int4-sym", "int4-ratio", "nf4", "mxfp4"])
 @pytest.mark.parametrize("case", ["kjv-vl", "moe-e16k4", "moe-split", "next-r2", "dense-v3"])
 def test_report(tmp_path, case, name):
@@ -207,10 +226,10 @@ def test_report(tmp_path, case, name):
     # The errors are those of the values in the file.
     compared = 0
     for tensor_name, entries in weights.items():
-        if tensor_name in stored and "/" not in tensor_name:
-            truth = stored_values(stored[tensor_name])
+        truth = original(stored, tensor_name)
+        if truth is not None:
             for entry in entries:
-                assert entry["bytes_read"] == stored_bytes(stored[tensor_name])
+                assert entry["bytes_read"] == truth.size * WIDTH[next(iter(stored.values()))[0]]
                 if entry["role"] == "vector":
                     assert entry["relative_error"] == 0 and entry["bytes_written"] == 4 * truth.size
                     continue
@@ -296,7 +315,7 @@ def test_ratio_keeps_the_least_sensitive_up_to_the_share(tmp_path, sensitivities
 
 
 def expert_errors(out: Path) -> dict[str, tuple[float, int]]:
-    """Error and size of the experts of each layer of moe-e16k4, which --ratio takes as one, over rows of all experts."""
+    """Error and size of the experts of each layer, which --ratio takes as one, over rows of all experts."""
     constants = export_text(GOLDEN / "moe-e16k4", out, "--weight-format", "int4", "--group-size", "16")
     stored = stored_tensors(GOLDEN / "moe-e16k4")
     found = {}
@@ -505,3 +524,66 @@ def first_logits(directory: Path) -> np.ndarray:
     ids = np.array([[3, 1, 4, 1, 5]], np.int64)
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "beam_idx": np.zeros(1, np.int32)}
     return request.infer(inputs)["logits"].copy()
+
+
+# What no golden shows
+
+
+def test_the_l2_norm_has_an_epsilon_of_its_own(tmp_path):
+    """1e-6 for queries and keys of the delta rule, whatever rms_norm_eps says."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(GOLDEN / "dense-v2", checkpoint)
+    edit_config(checkpoint, lambda config: config.update(rms_norm_eps=0.25))
+    constants = export_text(checkpoint, tmp_path / "out")
+    added = []
+    for node in constants.model.get_ordered_ops():
+        if node.get_type_name() == "Sqrt":
+            inputs = [value.get_node() for value in node.input_value(0).get_node().input_values()]
+            added += [float(value.data.ravel()[0]) for value in inputs if value.get_type_name() == "Constant"]
+    assert set(added) == {float(np.float32(1e-6)), 0.25}
+    assert added.count(0.25) > added.count(float(np.float32(1e-6))) == 2 * 6
+
+
+@pytest.fixture
+def experts(tmp_path) -> Path:
+    """A checkpoint with one tensor per expert."""
+    shutil.copytree(GOLDEN / "moe-split", tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "expected.safetensors").unlink()
+    return tmp_path / "checkpoint"
+
+
+def test_experts_of_different_types_lose_nothing(experts, tmp_path):
+    """The first in bfloat16, the others in float32."""
+    name = "model.layers.0.mlp.experts.0.gate_proj.weight"
+
+    def narrow(tensors):
+        dtype, shape, values = tensors[name]
+        assert dtype == "F32"
+        tensors[name] = ("BF16", shape, np.frombuffer(values, np.uint16)[1::2].tobytes())
+        return True
+
+    edit_tensors(experts, narrow)
+    constants = export_text(experts, tmp_path / "out")
+    stack = "model.layers.0.mlp.experts.gate_proj.weight"
+    truth = original(stored_tensors(experts), stack)
+    assert constants.type(stack) == "f32"
+    assert np.array_equal(constants.values(stack, truth.shape), truth)
+
+
+def test_zero_points_that_would_share_a_byte_between_experts_are_refused(deltavino, experts, tmp_path):
+    """Experts of 15 rows, one zero point of four bits each."""
+
+    def cut(tensors):
+        for name, (dtype, shape, values) in tensors.items():
+            if ".experts." in name:
+                matrix = np.frombuffer(values, np.uint32).reshape(shape)
+                matrix = matrix[:, :15] if "down_proj" in name else matrix[:15]
+                tensors[name] = (dtype, list(matrix.shape), matrix.tobytes())
+        return True
+
+    edit_tensors(experts, cut)
+    edit_config(experts, lambda config: config.update(moe_intermediate_size=15))
+    options = (*TEXT, "--weight-format", "int4", "--group-size", "-1")
+    refuse(deltavino, experts, UNSUPPORTED, "odd number of rows", "up_proj.weight", options=options)
+    constants = Constants(export(experts, tmp_path / "out", *options, "--sym") / "openvino_model.xml")
+    assert constants.type("model.layers.0.mlp.experts.gate_proj.weight") == "i4"

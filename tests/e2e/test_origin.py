@@ -128,8 +128,11 @@ def test_rt_info_of_the_vision_language_models(tmp_path):
 
 def test_config_of_a_vision_language_directory(tmp_path):
     """What consumers look for where the checkpoint does not have it."""
-    config = json.loads((export(KJV, tmp_path / "out") / "config.json").read_text())
     stored = json.loads((KJV / "config.json").read_text())
+    stored["vision_config"].pop("deepstack_visual_indexes", None)
+    shutil.copytree(KJV, tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "config.json").write_text(json.dumps(stored))
+    config = json.loads((export(tmp_path / "checkpoint", tmp_path / "out") / "config.json").read_text())
     assert config["vision_config"].pop("deepstack_visual_indexes") == []
     assert config.pop("max_position_embeddings") == stored["text_config"]["max_position_embeddings"]
     assert config["architectures"] == ["Qwen3_5ForConditionalGeneration"] and config["model_type"] == "qwen3_5"

@@ -102,6 +102,39 @@ TEST_F(WeightStream, EveryPlaceGetsTheSameBytesWhateverTheThreads) {
     }
 }
 
+// nncf takes another path for small weights, which shows in the scales of tiny values. The last task alone is small.
+TEST_F(WeightStream, ALargeWeightIsLargeInItsLastTask) {
+    constexpr std::uint64_t kTaskRows = (1u << 20) / (kColumns * sizeof(float)) / 2 * 2;
+    constexpr std::uint64_t kRowsHere = kTaskRows + 10;
+    static_assert(10 * kColumns < quant::kNncfSmallWeight && kRowsHere * kColumns >= quant::kNncfSmallWeight);
+    std::vector<float> values = test::noise(kRowsHere * kColumns, 4);
+    for (float& value : values) {
+        value *= 3e-7f;
+    }
+    const quant::Scheme scheme{quant::Format::MXFP4, 32};
+    const auto quantized = [&](bool small) {
+        quant::QuantizedBuffers buffers;
+        quant::quantize_rows(
+            scheme, quant::Search::Nncf,
+            {reinterpret_cast<const std::byte*>(values.data()), quant::SourceType::F32, kRowsHere, kColumns, small}, {},
+            buffers.resized(scheme, kRowsHere, kColumns));
+        return buffers.scales;
+    };
+    ASSERT_NE(quantized(false), quantized(true));
+    test::write_checkpoint(directory_.path(), "{}", {{"model.weight", {kRowsHere, kColumns}, values}});
+    checkpoint_ = std::make_unique<checkpoint::Checkpoint>(directory_.path());
+    job_.rows = kRowsHere;
+    job_.sources = {{&checkpoint_->require("model.weight"), 0, kRowsHere}};
+    job_.storage.scheme = scheme;
+    OutputFile file(directory_.path() / "file");
+    const quant::StorageBytes bytes = quant::storage_bytes(scheme, kRowsHere, kColumns);
+    stream_weights({{&job_, {{&file, kGap, 0, kGap + bytes.packed}}, {}}}, {.search = quant::Search::Nncf}, progress_);
+    file.close();
+    const std::vector<std::byte> found = content("file");
+    EXPECT_EQ(std::vector<std::byte>(found.begin() + static_cast<std::ptrdiff_t>(bytes.packed), found.end()),
+              quantized(false));
+}
+
 TEST_F(WeightStream, SameBytesNeedTheSameSourcesAndStorage) {
     graph::WeightJob other = job_;
     EXPECT_TRUE(job_.makes_same_bytes(other));
