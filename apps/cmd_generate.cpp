@@ -17,6 +17,7 @@ namespace {
 const char* name_of(FinishReason reason) {
     switch (reason) {
         case FinishReason::EndOfSequence: return "end of sequence";
+        case FinishReason::StopString: return "stop string";
         case FinishReason::Length: return "length";
         case FinishReason::Cancelled: return "cancelled";
     }
