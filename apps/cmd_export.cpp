@@ -4,13 +4,22 @@
 #include "base/text.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace deltavino::app {
 
-int run_export(const ExportOptions& options) {
+int run_export(const ExportCommand& command) {
+    const ExportOptions& options = command.options;
+    if (!command.refused.empty()) {
+        throw Error(ErrorKind::Unsupported, fmt::format("options of optimum-cli that deltavino does not have:\n  - {}",
+                                                        fmt::join(command.refused, "\n  - ")));
+    }
     ExportSummary summary;
     {
         ProgressBar progress;
+        for (const std::string& note : command.notes) {
+            progress.note(note);
+        }
         summary = export_model(options, progress);
     }
     for (const std::string& line : summary.recipe) {

@@ -9,23 +9,39 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <initializer_list>
 
 namespace deltavino {
 namespace {
 
 volatile std::sig_atomic_t g_interrupt = 0;
 volatile std::sig_atomic_t g_end = 0;
+std::atomic<std::int64_t> g_first{0};  // when the first of them came, in milliseconds of a clock
+static_assert(std::atomic<std::int64_t>::is_always_lock_free, "a signal handler must not wait");
 // A signal wakes whoever waits for input by a byte in this pipe: a flag alone could be set between the
 // last look at it and the call that waits.
 std::array<int, 2> g_wake{-1, -1};
 
 void on_signal(int number) {
-    if (g_interrupt != 0 || g_end != 0) {
-        std::_Exit(130);  // asked twice: do not wait
+    std::timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    const std::int64_t milliseconds = now.tv_sec * INT64_C(1000) + now.tv_nsec / 1'000'000;
+    // Ctrl-C again: do not wait. Terminals that close, shells and timeout(1) may send one request twice, to
+    // the process and to its group.
+    constexpr std::int64_t kSameRequest = 300;
+    const bool again = g_interrupt != 0 || g_end != 0;
+    if (again && number == SIGINT && milliseconds - g_first > kSameRequest) {
+        std::_Exit(130);
+    }
+    if (!again) {
+        g_first = milliseconds;
     }
     (number == SIGINT ? g_interrupt : g_end) = 1;
     const int error = errno;
@@ -83,11 +99,16 @@ std::size_t terminal_columns(Stream stream) {
 
 void note_stop_requests() {
     open_wake_pipe();
-    struct sigaction action{};
-    action.sa_handler = on_signal;
-    ::sigemptyset(&action.sa_mask);
-    ::sigaction(SIGINT, &action, nullptr);  // without SA_RESTART: whatever waits goes on, and sees the request
-    ::sigaction(SIGTERM, &action, nullptr);
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+        struct sigaction action{};
+        // What nohup, or a shell for its background jobs, has switched off stays off.
+        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) {
+            continue;
+        }
+        action = {};
+        action.sa_handler = on_signal;  // without SA_RESTART: whatever waits goes on, and sees the request
+        ::sigaction(number, &action, nullptr);
+    }
 }
 
 bool stop_requested() {

@@ -13,8 +13,8 @@ bool is_terminal(Stream stream);
 // Columns of the terminal: the variable COLUMNS, else what the terminal behind `stream` says, else 80.
 std::size_t terminal_columns(Stream stream);
 
-// From now on an interrupt (Ctrl-C) or a request to end is noted, for stop_requested(); a second one
-// ends the process at once.
+// From now on an interrupt (Ctrl-C), a request to end or the end of the terminal is noted, for
+// stop_requested(); a second interrupt ends the process at once.
 void note_stop_requests();
 bool stop_requested();
 

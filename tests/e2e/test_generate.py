@@ -120,6 +120,8 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vlm: Path, tmp_path: Path) -> No
     cases = [
         (INPUT, "it is not a directory", [tmp_path / "absent", "--prompt", "x"]),
         (INPUT, "`deltavino export` makes such a directory", [KJV, "--prompt", "x"]),
+        (UNSUPPORTED, "there is no device 'TOASTER'", [kjv_text, "--prompt", "x", "--device", "TOASTER", "--precision", "f32"]),
+        (INPUT, "absent.txt", [kjv_text, "--file", tmp_path / "absent.txt"]),
         (UNSUPPORTED, "the model is a text-only export", [kjv_text, "--prompt", "x", "--image", picture]),
         (INPUT, "text.png': its content is neither PNG nor JPEG", [kjv_vlm, "--prompt", "x", "--image", tmp_path / "text.png"]),
         (INPUT, "half.png': damaged PNG: the file ends before the picture does", [kjv_vlm, "--prompt", "x", "--image", tmp_path / "half.png"]),
@@ -127,14 +129,23 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vlm: Path, tmp_path: Path) -> No
         (USAGE, "there is nothing to answer", [kjv_text]),
         (USAGE, "--raw continues one prompt as it is", [kjv_text, "--prompt", "x", "--raw", "--no-think"]),
         (USAGE, "the prompt is empty", [kjv_text, "--prompt", "", "--raw"]),
-        (USAGE, "the limit of new tokens is 0", [kjv_text, "--prompt", "x", "--max-new-tokens", 0]),
+        (USAGE, "--max-new-tokens is '0', expected a whole number of 1 or more", [kjv_text, "--prompt", "x", "--max-new-tokens", 0]),
+        (USAGE, "--max-new-tokens is '-1', expected a whole number of 1 or more", [kjv_text, "--prompt", "x", "--max-new-tokens", -1]),
+        (USAGE, "--max-new-tokens is '99999999999999999999'", [kjv_text, "--prompt", "x", "--max-new-tokens", "99999999999999999999"]),
+        (USAGE, "--top-k is '-1', expected a whole number of 0 or more", [kjv_text, "--prompt", "x", "--top-k", -1]),
+        (USAGE, "--seed is '-1'", [kjv_text, "--prompt", "x", "--seed", -1]),
+        (USAGE, "--threads is '-1'", [kjv_text, "--prompt", "x", "--threads", -1]),
+        (USAGE, "--temperature is 'hot', expected a number", [kjv_text, "--prompt", "x", "--temperature", "hot"]),
+        (USAGE, "--prompt and --file do not go together", [kjv_text, "--prompt", "x", "--file", "y"]),
+        (USAGE, "the model directory must be given", ["--prompt", "x"]),
+        (USAGE, "the model was given already", [kjv_text, "-m", kjv_text, "--prompt", "x"]),
         (USAGE, "top-p is 1.5", [kjv_text, "--prompt", "x", "--top-p", 1.5]),
         (USAGE, "name pictures as files instead", [kjv_vlm, "--prompt", "<|image_pad|>"]),
         (USAGE, "precision 'int8' is not known", [kjv_text, "--prompt", "x", "--precision", "int8"]),
-        (UNSUPPORTED, "for device 'TOASTER'", [kjv_text, "--prompt", "x", "--device", "TOASTER"]),
+        (UNSUPPORTED, "there is no device 'TOASTER' for OpenVINO on this machine; it has CPU", [kjv_text, "--prompt", "x", "--device", "TOASTER"]),
     ]
     for code, message, arguments in cases:
-        result = run_deltavino("generate", *arguments)
+        result = run_deltavino("generate", *arguments, stdin=subprocess.DEVNULL)
         assert (result.returncode, result.stdout) == (code, ""), (arguments, result.stderr)
         assert message in result.stderr, (arguments, result.stderr)
 
