@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 namespace deltavino::app {
 namespace {
@@ -56,7 +57,9 @@ std::string called(const Option& option) {
 
 std::string suggestion(const std::string& typed, const std::vector<std::string>& candidates) {
     const std::string near = closest(typed, candidates);
-    return near.empty() ? std::string() : fmt::format("; did you mean '{}'?", near);
+    const std::size_t letters = typed.size() - std::min(typed.find_first_not_of('-'), typed.size());
+    const bool likely = !near.empty() && 2 * edit_distance(typed, near) <= letters;
+    return likely ? fmt::format("; did you mean '{}'?", near) : std::string();
 }
 
 std::string unknown(const std::string& typed, const Command& command) {
@@ -75,43 +78,24 @@ std::string unknown(const std::string& typed, const Command& command) {
     return fmt::format("'{}' is not an option of {}{}", name, command.name(), suggestion(name, candidates));
 }
 
-void take(const Option& option, const std::vector<std::string>& values, Wrong& wrong) {
-    for (const std::string& value : values) {
-        try {
-            option.take(value);
-        } catch (const Error& error) {
-            wrong.add(fmt::format("{} {}", called(option), error.what()));
-        }
-    }
-}
-
-void declare(CLI::App& parser, const Option& option, Wrong& wrong) {
+CLI::Option* declare(CLI::App& parser, const Option& option) {
     if (option.values == Values::None) {
-        parser.add_flag_callback(option.names, [&option, &wrong]() { take(option, {""}, wrong); });
-        return;
+        return parser.add_flag(option.names);
     }
-    CLI::Option* declared = parser.add_option(
-        option.names,
-        [&option, &wrong](const CLI::results_t& values) {
-            if (!option.repeated && values.size() > 1) {
-                wrong.add(fmt::format("{} is given {} times", called(option), values.size()));
-                return true;
-            }
-            take(option, values, wrong);
-            return true;
-        },
-        "");
+    // What becomes of the values is decided later, in the order in which they were typed.
+    CLI::Option* declared = parser.add_option(option.names, [](const CLI::results_t&) { return true; }, "");
     declared->type_size(1);
     declared->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     if (option.names.front() != '-' && option.values == Values::One) {
         declared->expected(1);
-        return;
+        return declared;
     }
     declared->expected(1, CLI::detail::expected_max_vector_size);
     declared->allow_extra_args(option.values == Values::Many);
+    return declared;
 }
 
-// The words after the command; the last one first, as CLI11 wants them.
+// The words after the command; CLI11 wants the last one first.
 void parse(CLI::App& parser, const Command& command, std::vector<std::string> words, Wrong& wrong) {
     try {
         std::reverse(words.begin(), words.end());
@@ -135,21 +119,44 @@ void parse(CLI::App& parser, const Command& command, std::vector<std::string> wo
     }
 }
 
+// Hands each value to its option.
+void take_values(const CLI::App& parser, const std::map<const CLI::Option*, const Option*>& declared, Wrong& wrong) {
+    std::map<const CLI::Option*, std::size_t> taken;
+    for (const CLI::Option* parsed : parser.parse_order()) {
+        const auto found = declared.find(parsed);
+        if (found == declared.end()) {
+            continue;
+        }
+        const Option& option = *found->second;
+        const std::size_t index = taken[parsed]++;
+        if (index > 0 && !option.repeated) {
+            wrong.add(fmt::format("{} is given more than once", called(option)));
+            continue;
+        }
+        try {
+            option.take(option.values == Values::None ? std::string() : parsed->results()[index]);
+        } catch (const Error& error) {
+            wrong.add(fmt::format("{} {}", called(option), error.what()));
+        }
+    }
+}
+
 int run_command(const Command& command, const std::vector<std::string>& words) {
     Wrong wrong;
     CLI::App parser;
     parser.allow_extras();
     parser.set_help_flag();  // ours
-    bool help = false;
-    parser.add_flag_callback("-h,--help", [&help]() { help = true; });
+    const CLI::Option* help = parser.add_flag("-h,--help");
+    std::map<const CLI::Option*, const Option*> declared;
     for (const Option& option : command.options()) {
-        declare(parser, option, wrong);
+        declared.emplace(declare(parser, option), &option);
     }
     parse(parser, command, words, wrong);
-    if (help) {
+    if (help->count() > 0) {
         fmt::print("{}", command_help(command, terminal_columns(Stream::Output)));
         return 0;
     }
+    take_values(parser, declared, wrong);
     const std::string how = fmt::format("deltavino {} --help", command.name());
     wrong.throw_if_any(how);
     try {

@@ -62,8 +62,8 @@ private:
     std::function<int()> run_;
 };
 
-// Parses and runs. Returns the exit code; throws Error, ErrorKind::Usage for a wrong command line, which
-// names everything that is wrong, in the order in which it was typed.
+// Parses and runs. Returns the exit code; throws Error, ErrorKind::Usage for a wrong command line. It names
+// everything that is wrong: words that are not known, then values that cannot be used, as they were typed.
 int run_command_line(const std::vector<Command>& commands, int argc, char** argv);
 
 // How values are taken. A number that does not fit names the option and what is expected.

@@ -11,7 +11,9 @@ namespace deltavino::app {
 namespace {
 
 constexpr std::size_t kIndent = 2;
-constexpr std::size_t kNames = 28;      // columns of the names; longer ones get a line of their own
+constexpr std::size_t kWideNames = 28;   // columns of the names; longer ones get a line of their own
+constexpr std::size_t kNarrowNames = 6;  // on terminals that are not wide
+constexpr std::size_t kWide = 72;
 constexpr std::size_t kNarrowest = 40;  // narrower terminals break the lines themselves
 constexpr const char* kExitCodes =
     "Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 70 a bug, 130 stopped.";
@@ -110,6 +112,7 @@ std::string program_help(const std::vector<Command>& commands, std::size_t colum
 
 std::string command_help(const Command& command, std::size_t columns) {
     columns = std::max(columns, kNarrowest);
+    const std::size_t names = columns < kWide ? kNarrowNames : kWideNames;
     std::vector<std::string> arguments;
     std::vector<std::string> headings;
     for (const Option& option : command.options()) {
@@ -130,11 +133,11 @@ std::string command_help(const Command& command, std::size_t columns) {
         out += fmt::format("\n{}:\n", wrapped(heading, 0, columns));
         for (const Option& option : command.options()) {
             if (option.shown && (positional(option) ? "Arguments" : option.group) == heading) {
-                out += row(shown_names(option), option.help, kNames, columns);
+                out += row(shown_names(option), option.help, names, columns);
             }
         }
     }
-    out += row("-h, --help", "Print this", kNames, columns);
+    out += row("-h, --help", "Print this", names, columns);
     return out + examples_text(command.examples());
 }
 
