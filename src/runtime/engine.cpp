@@ -105,7 +105,9 @@ std::span<float> Engine::feed(std::span<const std::int64_t> ids, std::span<const
     std::span<float> logits;
     PictureCursor cursor;
     for (std::size_t begin = 0; begin < ids.size(); begin += piece_tokens_) {
-        throw_if_stopped(ids.size() > 1 ? stop : StopCheck());
+        if (ids.size() > 1) {
+            throw_if_stopped(stop);
+        }
         const std::span<const std::int64_t> piece = ids.subspan(begin, std::min(piece_tokens_, ids.size() - begin));
         TokenBatch batch;
         batch.ids.assign(piece.begin(), piece.end());

@@ -277,7 +277,8 @@ std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& s
         } else {
             request_.set_tensor(names::kInputIds, ov::Tensor(ov::element::i64, {1, tokens}, shared(batch.ids.data())));
         }
-        infer(request_, tokens > 1 ? stop : StopCheck());
+        static const StopCheck kNever;
+        infer(request_, tokens > 1 ? stop : kNever);
         tokens_read_ = total;
         ov::Tensor logits = request_.get_tensor(names::kLogits);
         const std::size_t vocabulary = logits.get_shape().back();
