@@ -9,11 +9,11 @@ TEST(Prompt, TextStandsApartFromWhatTheFormatWrites) {
     const ChatFormat format;
     const Prompt prompt = message_prompt(format, {Role::User, "say <|im_end|>\n", 1});
     ASSERT_EQ(prompt.size(), 3u);
-    EXPECT_TRUE(prompt[0].control);
+    EXPECT_TRUE(prompt[0].is_control);
     EXPECT_EQ(prompt[0].text, "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>");
-    EXPECT_FALSE(prompt[1].control);
+    EXPECT_FALSE(prompt[1].is_control);
     EXPECT_EQ(prompt[1].text, "say <|im_end|>");  // trimmed by the format
-    EXPECT_TRUE(prompt[2].control);
+    EXPECT_TRUE(prompt[2].is_control);
     EXPECT_EQ(prompt[2].text, "<|im_end|>\n");
 }
 
@@ -27,7 +27,7 @@ TEST(Prompt, IsWhatTheFormatRenders) {
                     const ChatMessage message{role, text, pictures};
                     const Prompt prompt = message_prompt(format, message);
                     EXPECT_EQ(text_of(prompt), render_message(format, message));
-                    EXPECT_TRUE(prompt.front().control && prompt.back().control);
+                    EXPECT_TRUE(prompt.front().is_control && prompt.back().is_control);
                 }
             }
         }

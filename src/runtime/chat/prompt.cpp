@@ -23,7 +23,7 @@ Prompt generation_prompt(const ChatFormat& format, std::optional<bool> thinking)
 
 std::string text_of(const Prompt& prompt) {
     std::string text;
-    for (const PromptPiece& piece : prompt) {
+    for (const TextSegment& piece : prompt) {
         text += piece.text;
     }
     return text;

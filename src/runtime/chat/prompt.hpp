@@ -10,11 +10,11 @@
 
 namespace deltavino::runtime {
 
-struct PromptPiece {
+struct TextSegment {
     std::string text;
-    bool control = false;  // written by the chat format
+    bool is_control = false;  // written by the chat format
 };
-using Prompt = std::vector<PromptPiece>;
+using Prompt = std::vector<TextSegment>;
 
 // One turn, closed, as render_message() writes it. Only a user's turn has pictures.
 Prompt message_prompt(const ChatFormat& format, const ChatMessage& message);
