@@ -8,13 +8,13 @@
 
 namespace deltavino::app {
 
-int run_eval(const EvaluationOptions& options, bool json) {
+int run_eval(const EvalCommand& command) {
     EvaluationReport report;
     {
         ProgressBar progress(ProgressUnit::Items);
-        report = evaluate(options, progress);
+        report = evaluate(command.options, progress);
     }
-    if (json) {
+    if (command.json) {
         nlohmann::ordered_json out{
             {"windows", report.windows}, {"window", report.window}, {"models", nlohmann::ordered_json::array()}};
         for (const Evaluation& model : report.models) {
@@ -24,7 +24,7 @@ int run_eval(const EvaluationOptions& options, bool json) {
                                      {"top1_agreement", model.top1_agreement},
                                      {"weight_bytes", model.weight_bytes}});
         }
-        fmt::print("{}\n", out.dump(2));
+        fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
         return 0;
     }
     std::vector<std::vector<std::string>> rows{{"model", "weights", "perplexity", "gap", "KL", "same top token"}};

@@ -4,13 +4,49 @@
 #include "base/text.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace deltavino::app {
 
-int run_export(const ExportOptions& options) {
+namespace {
+
+// --verify: a finished export that is not what the checkpoint says does not appear.
+std::string verified(const std::filesystem::path& directory, const ExportOptions& options) {
+    constexpr std::size_t kTokens = 64;
+    ProgressBar progress(ProgressUnit::Items);
+    CheckOptions wanted;
+    wanted.model = directory;
+    wanted.against = options.model;
+    wanted.tokens = kTokens;
+    wanted.threads = options.threads;
+    const CheckReport report = check(wanted, progress);
+    if (!report.good) {
+        throw Error(ErrorKind::Internal, fmt::format("cannot export '{}': the result was checked and found wrong: {}",
+                                                     options.model.string(), report.verdict));
+    }
+    return report.verdict;
+}
+
+}  // namespace
+
+int run_export(const ExportCommand& command) {
+    ExportOptions options = command.options;
+    std::string verdict;
+    if (command.verify) {
+        options.before_publishing = [&](const std::filesystem::path& directory) {
+            verdict = verified(directory, options);
+        };
+    }
+    if (!command.refused.empty()) {
+        throw Error(ErrorKind::Unsupported, fmt::format("options of optimum-cli that deltavino does not have:\n  - {}",
+                                                        fmt::join(command.refused, "\n  - ")));
+    }
     ExportSummary summary;
     {
         ProgressBar progress;
+        for (const std::string& note : command.notes) {
+            progress.note(note);
+        }
         summary = export_model(options, progress);
     }
     for (const std::string& line : summary.recipe) {
@@ -27,6 +63,9 @@ int run_export(const ExportOptions& options) {
     fmt::print("{}", format_table(rows));
     fmt::print("\n{} for {}: {} in {:.2f} s -> {}\n", summary.model_type, summary.task,
                human_bytes(summary.bytes_written), summary.seconds, options.output.string());
+    if (command.verify) {
+        fmt::print("checked: {}\n", verdict);
+    }
     return 0;
 }
 

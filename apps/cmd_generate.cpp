@@ -1,6 +1,7 @@
 #include "commands.hpp"
 #include "progress_bar.hpp"
 
+#include "base/file.hpp"
 #include "base/terminal.hpp"
 
 #include <fmt/format.h>
@@ -8,7 +9,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <iostream>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -19,10 +19,23 @@ namespace {
 const char* name_of(FinishReason reason) {
     switch (reason) {
         case FinishReason::EndOfSequence: return "end of sequence";
+        case FinishReason::StopString: return "stop string";
         case FinishReason::Length: return "length";
         case FinishReason::Cancelled: return "cancelled";
     }
     return "";
+}
+
+// Text goes out as it is made; when nobody can take it, the answer is not made any further.
+void put(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+        throw Error(ErrorKind::Output,
+                    fmt::format("cannot write to standard output: {}", std::generic_category().message(errno)));
+    }
+}
+
+void say(const std::string& line) {
+    std::fputs((line + "\n").c_str(), stderr);
 }
 
 void print_json(const Answer& answer) {
@@ -36,11 +49,13 @@ void print_json(const Answer& answer) {
         {"first_token_seconds", answer.first_token_seconds},
         {"later_token_seconds", answer.later_token_seconds},
     };
-    fmt::print("{}\n", json.dump());
-    std::fflush(stdout);
+    put(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 void print_statistics(const Answer& answer) {
+    if (answer.ids.empty()) {
+        return say("[stopped before the first token]");
+    }
     std::string text = fmt::format("prompt {} tokens", answer.prompt_ids.size());
     if (answer.context_tokens > 0) {
         text += fmt::format(" after {} that were kept", answer.context_tokens);
@@ -54,7 +69,7 @@ void print_statistics(const Answer& answer) {
     if (answer.finish == FinishReason::Length) {
         text += fmt::format("; stopped at the limit of {} tokens (--max-new-tokens)", answer.ids.size());
     }
-    fmt::print(stderr, "[{}]\n", text);
+    say(fmt::format("[{}]", text));
 }
 
 // The program's side of a conversation: what is printed where.
@@ -66,11 +81,7 @@ public:
         std::string last;
         const TextSink sink = [&](std::string_view piece) {
             if (!command_.json) {
-                std::fwrite(piece.data(), 1, piece.size(), stdout);
-                if (std::fflush(stdout) != 0) {
-                    throw Error(ErrorKind::Output, fmt::format("cannot write to standard output: {}",
-                                                               std::generic_category().message(errno)));
-                }
+                put(piece);
                 last = piece;
             }
         };
@@ -78,8 +89,10 @@ public:
         try {
             answer = command_.raw ? runner_.complete(question, command_.options, sink)
                                   : runner_.ask(question, command_.options, sink);
-        } catch (...) {
-            end_line(last);
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::Output) {
+                end_line(last);
+            }
             throw;
         }
         end_line(last);
@@ -93,8 +106,7 @@ public:
 private:
     static void end_line(const std::string& last) {
         if (!last.empty() && last.back() != '\n') {
-            fmt::print("\n");
-            std::fflush(stdout);
+            put("\n");
         }
     }
 
@@ -103,15 +115,12 @@ private:
 };
 
 // Questions from standard input until it ends. A question that cannot be used is reported and the
-// conversation goes on; the exit code is that of the last such question.
+// conversation goes on; the exit code is that of the last such question. An interrupt ends the answer that
+// is being made, or, at the prompt, the chat.
 class Chat {
 public:
-    Chat(const GenerateCommand& command, Runner& runner, ProgressSink& progress)
-        : command_(command),
-          runner_(runner),
-          progress_(progress),
-          console_(command, runner),
-          terminal_(is_terminal(Stream::Input)) {}
+    Chat(const GenerateCommand& command, Runner& runner)
+        : command_(command), runner_(runner), console_(command, runner), terminal_(is_terminal(Stream::Input)) {}
 
     int run() {
         pictures_ = command_.images;
@@ -119,90 +128,114 @@ public:
             ask(*command_.prompt);
         }
         std::string line;
-        while (!stopped() && next_line(line)) {
+        while (!stop_requested()) {
+            if (terminal_) {
+                std::fputs("> ", stderr);
+            }
+            switch (input_.next_line(line)) {
+                case StandardInput::Got::End: return code_;
+                case StandardInput::Got::Stop:
+                    say("");  // the prompt's line ends
+                    return static_cast<int>(ErrorKind::Cancelled);
+                case StandardInput::Got::Text: break;
+            }
             if (line == "/exit") {
-                break;
+                return code_;
             }
-            if (line == "/reset") {
-                runner_.begin(command_.system);
-                pictures_.clear();
-            } else if (line.starts_with("/image ")) {
-                pictures_.emplace_back(line.substr(7));
-            } else if (line.starts_with("/")) {
-                fmt::print(stderr,
-                           "error: '{}' is not known, expected /image FILE, /reset or /exit; a space before it makes "
-                           "it a question\n",
-                           line);
-                code_ = static_cast<int>(ErrorKind::Usage);
-            } else if (!line.empty()) {
-                ask(line);
-            }
+            obey(line);
         }
-        return stopped() ? static_cast<int>(ErrorKind::Cancelled) : code_;
+        return static_cast<int>(ErrorKind::Cancelled);
     }
 
 private:
-    bool stopped() { return cancelled_ || progress_.cancelled(); }
-
-    bool next_line(std::string& line) const {
-        if (terminal_) {
-            fmt::print(stderr, "> ");
+    void obey(const std::string& line) {
+        if (line == "/reset") {
+            runner_.begin(command_.system);
+            pictures_.clear();
+        } else if (line.starts_with("/image ")) {
+            pictures_.emplace_back(line.substr(7));
+        } else if (line.starts_with("/")) {
+            say(
+                fmt::format("error: '{}' is not known, expected /image FILE, /reset or /exit; a space before it makes "
+                            "it a question",
+                            line));
+            code_ = static_cast<int>(ErrorKind::Usage);
+        } else if (!line.empty()) {
+            ask(line);
         }
-        if (!std::getline(std::cin, line)) {
-            return false;
-        }
-        if (line.ends_with('\r')) {
-            line.pop_back();
-        }
-        return true;
     }
 
     void ask(const std::string& text) {
         const bool remembered = runner_.remembers();
         try {
-            cancelled_ = console_.answer({text, std::exchange(pictures_, {})}).finish == FinishReason::Cancelled;
+            if (console_.answer({text, std::exchange(pictures_, {})}).finish == FinishReason::Cancelled) {
+                take_interrupt();
+            }
         } catch (const Error& error) {
             const bool usable = error.kind() == ErrorKind::Usage || error.kind() == ErrorKind::Input ||
                                 error.kind() == ErrorKind::Unsupported;
             if (!usable || (remembered && !runner_.remembers())) {
                 throw;
             }
-            fmt::print(stderr, "error: {}\n", error.what());
+            say(fmt::format("error: {}", error.what()));
             code_ = error.exit_code();
         }
     }
 
     const GenerateCommand& command_;
     Runner& runner_;
-    ProgressSink& progress_;
     Console console_;
+    StandardInput input_;
     bool terminal_ = false;
-    bool cancelled_ = false;
     int code_ = 0;
     std::vector<std::filesystem::path> pictures_;  // of the next question
 };
 
-void check(const GenerateCommand& command) {
-    if (!command.chat && !command.prompt) {
-        throw Error(ErrorKind::Usage,
-                    "there is nothing to answer: give --prompt TEXT, or --chat for questions from standard input");
+// Editors and `echo` end a text with a line end that nobody means.
+std::string without_last_line_end(std::string text) {
+    if (text.ends_with('\n')) {
+        text.pop_back();
     }
-    if (command.raw && (command.chat || command.system || command.options.thinking)) {
+    if (text.ends_with('\r')) {
+        text.pop_back();
+    }
+    return text;
+}
+
+// The question as it was given: on the command line, in a file, or from standard input.
+void find_prompt(GenerateCommand& command) {
+    if (!command.file.empty()) {
+        command.prompt = without_last_line_end(read_text_file(command.file, StandardInput::kMostBytes));
+        return;
+    }
+    const bool piped = !command.prompt && !command.chat && !is_terminal(Stream::Input);
+    if (piped || command.prompt == "-") {
+        std::string text;
+        if (StandardInput().rest(text) == StandardInput::Got::Stop) {
+            throw Error(ErrorKind::Cancelled, "stopped");
+        }
+        command.prompt = without_last_line_end(text);
+        if (piped && command.prompt->empty()) {
+            command.prompt.reset();
+        }
+    }
+    if (!command.prompt && !command.chat) {
         throw Error(ErrorKind::Usage,
-                    "--raw continues one prompt as it is: --chat, --system, --think and --no-think do not go with it");
+                    "there is nothing to answer: give --prompt TEXT, --file FILE or text on standard input, or --chat "
+                    "for questions from standard input");
     }
 }
 
 }  // namespace
 
 int run_generate(GenerateCommand command) {
-    check(command);
+    ProgressBar progress(ProgressUnit::Items);
+    find_prompt(command);
     command.runner.one_question = !command.chat;
-    ProgressBar progress;
     Runner runner(command.runner, progress);
     runner.begin(command.system);
     if (command.chat) {
-        return Chat(command, runner, progress).run();
+        return Chat(command, runner).run();
     }
     const Answer answer = Console(command, runner).answer({*command.prompt, command.images});
     return answer.finish == FinishReason::Cancelled ? static_cast<int>(ErrorKind::Cancelled) : 0;

@@ -7,9 +7,9 @@
 
 namespace deltavino::app {
 
-int run_inspect(const std::filesystem::path& path, bool json) {
-    const Inspection inspection = inspect(path);
-    fmt::print("{}\n", json ? inspection.json : inspection.text);
+int run_inspect(const InspectCommand& command) {
+    const Inspection inspection = inspect(command.path);
+    fmt::print("{}\n", command.json ? inspection.json : inspection.text);
     return inspection.complete ? 0 : static_cast<int>(ErrorKind::Input);
 }
 

@@ -13,11 +13,29 @@
 
 namespace deltavino::app {
 
+struct ExportCommand {
+    ExportOptions options;
+    bool verify = false;
+    std::vector<std::string> notes;    // on options of optimum-cli that change nothing here
+    std::vector<std::string> refused;  // options of optimum-cli that are not done here, and what is instead
+};
+
+struct InspectCommand {
+    std::filesystem::path path;
+    bool json = false;
+};
+
+struct EvalCommand {
+    EvaluationOptions options;
+    bool json = false;
+};
+
 // What `generate` was asked for on the command line.
 struct GenerateCommand {
     RunnerOptions runner;
     GenerateOptions options;
-    std::optional<std::string> prompt;
+    std::optional<std::string> prompt;  // "-": from standard input
+    std::filesystem::path file;         // holds the prompt; empty: none
     std::vector<std::filesystem::path> images;
     std::optional<std::string> system;
     bool chat = false;
@@ -32,9 +50,9 @@ struct CheckCommand {
 };
 
 int run_check(const CheckCommand& command);
-int run_export(const ExportOptions& options);
-int run_inspect(const std::filesystem::path& path, bool json);
+int run_export(const ExportCommand& command);
+int run_inspect(const InspectCommand& command);
 int run_generate(GenerateCommand command);
-int run_eval(const EvaluationOptions& options, bool json);
+int run_eval(const EvalCommand& command);
 
 }  // namespace deltavino::app

@@ -19,6 +19,7 @@ struct RunnerOptions {
     std::filesystem::path model;  // the exported directory
     std::string device = "CPU";   // as OpenVINO names it
     std::string precision;  // f32, bf16 or f16; empty: what the device prefers. f32 also keeps the states unquantized
+    unsigned threads = 0;   // of the device's inference; 0: the device chooses
     bool one_question = false;  // only one question will be asked: nothing is kept for a second, which saves a little
 };
 
@@ -28,10 +29,14 @@ inline constexpr std::uint64_t kDefaultMaxNewTokens = 512;
 // Empty values come from generation_config.json. Where that says nothing, too, the most likely token is taken.
 struct GenerateOptions {
     std::optional<std::uint64_t> max_new_tokens;
-    std::optional<double> temperature;  // 0: the most likely token; giving any of these three others turns sampling on
+    std::optional<double> temperature;  // 0: the most likely token; giving one of these four turns sampling on
     std::optional<std::uint64_t> top_k;
     std::optional<double> top_p;
+    std::optional<double> min_p;
     std::optional<double> repetition_penalty;
+    std::optional<double> presence_penalty;
+    std::optional<double> frequency_penalty;
+    std::vector<std::string> stop_strings;  // the answer ends with the token that completes one of them
     std::uint64_t seed = 0;
     bool ignore_eos = false;       // go on until max_new_tokens
     std::optional<bool> thinking;  // empty: as the checkpoint's chat template does it
@@ -42,7 +47,7 @@ struct Question {
     std::vector<std::filesystem::path> pictures;  // PNG or JPEG files; they stand before the text
 };
 
-enum class FinishReason { EndOfSequence, Length, Cancelled };
+enum class FinishReason { EndOfSequence, StopString, Length, Cancelled };
 
 struct Answer {
     std::string text;                      // what was streamed
@@ -58,8 +63,10 @@ struct Answer {
 // Gets text as it is generated: whole UTF-8 characters, never empty.
 using TextSink = std::function<void(std::string_view)>;
 
-// A loaded model and one conversation with it. Not thread-safe. The calls below throw Error; one that
-// says a picture or an option is unusable leaves the conversation as it was, any other begins a new one.
+// A loaded model and one conversation with it. Not thread-safe. The calls below throw nothing but Error;
+// one that says a picture or an option is unusable leaves the conversation as it was, any other begins a new
+// one. When the progress sink asks to stop, the answer ends with FinishReason::Cancelled; when that happens
+// before its first token, the conversation is as if the question had not been asked.
 class Runner {
 public:
     // Loads everything. `progress` hears warnings, is asked whether to stop, and must outlive the runner.

@@ -35,8 +35,10 @@ const fs::path& require_directory(const fs::path& directory) {
 
 }  // namespace
 
-Engine::Engine(const fs::path& directory, const DeviceSettings& settings)
-    : tokenizer_(core_, require_directory(directory)), language_(core_, directory, settings) {
+Engine::Engine(const fs::path& directory, const DeviceSettings& settings, std::size_t piece_tokens)
+    : tokenizer_(core_, require_directory(directory)),
+      language_(core_, directory, settings),
+      piece_tokens_(std::max<std::size_t>(piece_tokens, 1)) {
     tokenizer_.limit_ids(language_.vocabulary());
     if (language_.takes_embeddings()) {
         ov::CompiledModel compiled =
@@ -48,18 +50,27 @@ Engine::Engine(const fs::path& directory, const DeviceSettings& settings)
     }
 }
 
-PictureRows Engine::look_at(const fs::path& file) {
+PictureRows Engine::look_at(const fs::path& file, const StopCheck& stop) {
     if (!vision_) {
-        fail(ErrorKind::Unsupported, "cannot use picture '{}': the model is a text-only export", file.string());
+        fail(ErrorKind::Unsupported,
+             "cannot use picture '{}': the model is a text-only export; `deltavino export --task image-text-to-text` "
+             "makes one that takes pictures",
+             file.string());
     }
-    return look_at(make_patches(read_picture(file), vision_->settings(), file.string()));
+    throw_if_stopped(stop);
+    return look_at(make_patches(read_picture(file), vision_->settings(), file.string()), stop);
 }
 
-PictureRows Engine::look_at(const Patches& patches) {
+PictureRows Engine::look_at(const Patches& patches, const StopCheck& stop) {
     if (!vision_) {
         fail(ErrorKind::Unsupported, "a text-only export takes no pictures");
     }
-    return {patches.grid, vision_->rows(patches)};
+    throw_if_stopped(stop);
+    return {patches.grid, vision_->rows(patches, stop)};
+}
+
+std::vector<std::int64_t> Engine::encode(const Prompt& prompt, std::span<const PictureRows> pictures) {
+    return encode(text_of(prompt), pictures);
 }
 
 std::vector<std::int64_t> Engine::encode(const std::string& text, std::span<const PictureRows> pictures) {
@@ -80,29 +91,45 @@ std::vector<std::int64_t> Engine::encode(const std::string& text, std::span<cons
     return expanded;
 }
 
-std::span<float> Engine::feed(std::vector<std::int64_t> ids, std::span<const PictureRows> pictures) {
-    TokenBatch batch;
-    std::int64_t next_position = next_position_ + static_cast<std::int64_t>(ids.size());
+std::span<float> Engine::feed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
+                              const StopCheck& stop) {
+    TokenPositions positions;
+    positions.next = next_position_ + static_cast<std::int64_t>(ids.size());
     if (language_.takes_embeddings()) {
         std::vector<PatchGrid> grids;
         for (const PictureRows& picture : pictures) {
             grids.push_back(picture.grid);
         }
         constexpr std::int64_t kNone = -1;
-        TokenPositions positions = token_positions(ids, pictures.empty() ? kNone : image_pad_, grids,
-                                                   vision_->settings().merge_size, next_position_);
-        next_position = positions.next;
-        batch.positions = std::move(positions.axes);
-        batch.embeddings = embed(ids, pictures);
+        positions = token_positions(ids, pictures.empty() ? kNone : image_pad_, grids, vision_->settings().merge_size,
+                                    next_position_);
     }
-    history_.insert(history_.end(), ids.begin(), ids.end());
-    batch.ids = std::move(ids);
-    const std::span<float> logits = language_.read(batch);
-    next_position_ = next_position;
+    std::span<float> logits;
+    PictureCursor cursor;
+    for (std::size_t begin = 0; begin < ids.size(); begin += piece_tokens_) {
+        if (ids.size() > 1) {
+            throw_if_stopped(stop);
+        }
+        const std::span<const std::int64_t> piece = ids.subspan(begin, std::min(piece_tokens_, ids.size() - begin));
+        TokenBatch batch;
+        batch.ids.assign(piece.begin(), piece.end());
+        if (language_.takes_embeddings()) {
+            for (std::size_t axis = 0; axis < positions.axes.size(); ++axis) {
+                const auto from = positions.axes[axis].begin() + static_cast<std::ptrdiff_t>(begin);
+                batch.positions[axis].assign(from, from + static_cast<std::ptrdiff_t>(piece.size()));
+            }
+            batch.embeddings = embed(piece, pictures, cursor);
+        }
+        logits = language_.read(batch, stop);
+        history_.insert(history_.end(), piece.begin(), piece.end());
+    }
+    next_position_ = positions.next;
     return logits;
 }
 
-std::vector<float> Engine::embed(const std::vector<std::int64_t>& ids, std::span<const PictureRows> pictures) {
+// Embeddings [tokens, width] of one piece; the rows of pictures take the places of their placeholders.
+std::vector<float> Engine::embed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
+                                 PictureCursor& cursor) {
     std::vector<float> embeddings = openvino_call(ErrorKind::Input, "look up embeddings", [&]() {
         ov::Tensor input(ov::element::i64, {1, ids.size()});
         std::copy(ids.begin(), ids.end(), input.data<std::int64_t>());
@@ -113,19 +140,24 @@ std::vector<float> Engine::embed(const std::vector<std::int64_t>& ids, std::span
         return std::vector<float>(begin, begin + output.get_size());
     });
     const std::size_t width = embeddings.size() / ids.size();
-    auto place = ids.begin();
-    for (const PictureRows& picture : pictures) {
-        for (std::size_t row = 0; row < picture.rows.size() / width; ++row) {
-            place = std::find(place, ids.end(), image_pad_);
-            if (place == ids.end() || picture.rows.size() % width != 0) {
-                fail(ErrorKind::Input,
-                     "the vision tower gives {} values for a picture, which does not fit embeddings of width {}",
-                     picture.rows.size(), width);
-            }
-            const auto begin = picture.rows.begin() + static_cast<std::ptrdiff_t>(row * width);
-            std::copy(begin, begin + static_cast<std::ptrdiff_t>(width),
-                      embeddings.begin() + (place - ids.begin()) * static_cast<std::ptrdiff_t>(width));
-            ++place;
+    for (std::size_t i = 0; i < ids.size() && !pictures.empty(); ++i) {
+        if (ids[i] != image_pad_) {
+            continue;
+        }
+        const std::vector<float>& rows = pictures[cursor.picture].rows;
+        const std::size_t merged = std::size_t{vision_->settings().merge_size} * vision_->settings().merge_size;
+        const std::size_t count = pictures[cursor.picture].grid.patches() / merged;
+        if (rows.size() != count * width) {
+            fail(ErrorKind::Input,
+                 "the vision tower gives {} values for a picture, which does not fit {} embeddings of width {}",
+                 rows.size(), count, width);
+        }
+        const auto begin = rows.begin() + static_cast<std::ptrdiff_t>(cursor.row * width);
+        std::copy(begin, begin + static_cast<std::ptrdiff_t>(width),
+                  embeddings.begin() + static_cast<std::ptrdiff_t>(i * width));
+        cursor.row += 1;
+        if (cursor.row == count) {
+            cursor = {cursor.picture + 1, 0};
         }
     }
     return embeddings;

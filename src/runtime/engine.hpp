@@ -1,6 +1,7 @@
 // The models of an exported directory together: text and pictures in, logits out.
 #pragma once
 
+#include "runtime/chat/prompt.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/language_model.hpp"
 #include "runtime/vision_model.hpp"
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,28 +22,42 @@ struct PictureRows {
     std::vector<float> rows;
 };
 
+// A prompt is read in pieces of this many tokens: attention computes a row of scores for each token of a
+// piece, so the memory that a prompt takes grows with its length, not its square. docs/generate.md says
+// what was measured.
+inline constexpr std::size_t kPieceTokens = 512;
+
 class Engine {
 public:
-    Engine(const std::filesystem::path& directory, const DeviceSettings& settings);
+    // Throws ErrorKind::Input when the directory is not an exported one or misses files.
+    Engine(const std::filesystem::path& directory, const DeviceSettings& settings,
+           std::size_t piece_tokens = kPieceTokens);
 
     Tokenizer& tokenizer() { return tokenizer_; }
     bool takes_pictures() const { return vision_ != nullptr; }
 
-    // Reads a picture file and runs the vision tower. Throws ErrorKind::Unsupported for a text model.
-    PictureRows look_at(const std::filesystem::path& file);
-    PictureRows look_at(const Patches& patches);
+    // Reads a picture file and runs the vision tower. Throws ErrorKind::Unsupported for a text model,
+    // ErrorKind::Cancelled when `stop` says so.
+    PictureRows look_at(const std::filesystem::path& file, const StopCheck& stop = {});
+    PictureRows look_at(const Patches& patches, const StopCheck& stop = {});
 
-    // `text` has one <|image_pad|> for each picture; it becomes one for each merged patch.
+    // The pieces' control text has one <|image_pad|> for each picture; it becomes one for each merged patch.
     // Throws ErrorKind::Usage when their numbers differ.
+    std::vector<std::int64_t> encode(const Prompt& prompt, std::span<const PictureRows> pictures);
     std::vector<std::int64_t> encode(const std::string& text, std::span<const PictureRows> pictures);
 
-    // Reads the tokens after what was read before; returns the logits of the last one, as
+    // Reads the tokens after what was read before, in pieces; returns the logits of the last one, as
     // LanguageModel::read() does. `pictures`: those of the placeholders in `ids`. Without any,
-    // placeholders are tokens like others, as in transformers.
-    std::span<float> feed(std::vector<std::int64_t> ids, std::span<const PictureRows> pictures);
+    // placeholders are tokens like others, as in transformers. Throws ErrorKind::Cancelled when `stop` says
+    // so: the states must be taken back to a place, or reset, before anything else is fed.
+    std::span<float> feed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
+                          const StopCheck& stop = {});
 
     // All tokens that were read.
     const std::vector<std::int64_t>& history() const { return history_; }
+
+    // Tokens that the states can hold, when the model's file bounds them.
+    std::optional<std::size_t> capacity() const { return language_.capacity(); }
 
     void reset();
 
@@ -53,7 +69,13 @@ public:
     void rewind(const Place& place);
 
 private:
-    std::vector<float> embed(const std::vector<std::int64_t>& ids, std::span<const PictureRows> pictures);
+    // How far the rows of the pictures of one feed were used.
+    struct PictureCursor {
+        std::size_t picture = 0;
+        std::size_t row = 0;
+    };
+    std::vector<float> embed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
+                             PictureCursor& cursor);
 
     ov::Core core_;
     Tokenizer tokenizer_;
@@ -61,7 +83,8 @@ private:
     ov::InferRequest text_embeddings_;     // of vision-language models
     std::unique_ptr<VisionModel> vision_;  // likewise
     std::int64_t image_pad_ = -1;          // likewise
-    std::int64_t next_position_ = 0;       // M-RoPE position of the next token
+    std::size_t piece_tokens_;
+    std::int64_t next_position_ = 0;  // M-RoPE position of the next token
     std::vector<std::int64_t> history_;
 };
 

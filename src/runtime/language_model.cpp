@@ -46,6 +46,75 @@ ov::Tensor first_tokens(const ov::Tensor& state, std::size_t tokens, const std::
     return copy_of(ov::Tensor(state, {0, 0, 0, 0}, {shape[0], shape[1], tokens, shape[3]}));
 }
 
+// Whether a device of this machine answers to the first part of `device`: "GPU" of "GPU.0". AUTO, MULTI
+// and the like are not devices themselves and pass.
+void require_device(ov::Core& core, const std::string& device) {
+    const std::string base = device.substr(0, device.find_first_of(".:"));
+    for (const char* virtual_device : {"AUTO", "MULTI", "HETERO", "BATCH"}) {
+        if (base == virtual_device) {
+            return;
+        }
+    }
+    const std::vector<std::string> devices = core.get_available_devices();
+    if (std::none_of(devices.begin(), devices.end(),
+                     [&](const std::string& name) { return name == base || name.starts_with(base + "."); })) {
+        fail(ErrorKind::Unsupported, "there is no device '{}' for OpenVINO on this machine; it has {}", device,
+             devices.empty() ? "none" : fmt::format("{}", fmt::join(devices, ", ")));
+    }
+}
+
+// Runs `call`; when it fails the reason may be that the device is absent, which is said then.
+template <typename Call>
+auto device_call(ov::Core& core, const std::string& device, ErrorKind kind, const std::string& action, Call&& call) {
+    try {
+        return call();
+    } catch (const ov::Exception& error) {
+        openvino_call(kind, "ask for the devices", [&]() { require_device(core, device); });
+        fail(kind, "cannot {}: {}", action, error.what());
+    } catch (const std::bad_alloc&) {
+        fail(ErrorKind::Input, "cannot {}: there is not enough memory", action);
+    }
+}
+
+// The input's port, null when the model has none of this name.
+std::optional<ov::Output<ov::Node>> find_input(const ov::Model& model, const std::string& name) {
+    for (const auto& input : const_cast<ov::Model&>(model).inputs()) {
+        if (input.get_names().contains(name)) {
+            return input;
+        }
+    }
+    return std::nullopt;
+}
+
+// How many rows position_ids has: 1 for rank 2, 3 or 4 (a dynamic number: 4, as the family's exports
+// take it) for rank 3; 0 for any other shape.
+std::size_t position_rows(const ov::PartialShape& shape) {
+    if (shape.rank() == 2) {
+        return 1;
+    }
+    if (shape.rank() != 3 || (shape[0].is_static() && shape[0] != 3 && shape[0] != 4)) {
+        return 0;
+    }
+    return shape[0] == 3 ? 3 : 4;
+}
+
+// The fewest tokens that a key or value state of the model is bounded to.
+std::optional<std::size_t> state_capacity(const ov::Model& model) {
+    std::optional<std::size_t> capacity;
+    for (const auto& variable : model.get_variables()) {
+        const ov::PartialShape& shape = variable->get_info().data_shape;
+        if (!grows_with_tokens(variable->get_info().variable_id) || shape.rank() != 4) {
+            continue;
+        }
+        const ov::Dimension tokens = shape[2];
+        if (tokens.get_interval().has_upper_bound()) {
+            const auto bound = static_cast<std::size_t>(tokens.get_max_length());
+            capacity = std::min(capacity.value_or(bound), bound);
+        }
+    }
+    return capacity;
+}
+
 }  // namespace
 
 void keep_last_token(const std::shared_ptr<ov::Model>& model) {
@@ -70,21 +139,32 @@ void keep_last_token(const std::shared_ptr<ov::Model>& model) {
 
 ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
     ov::AnyMap properties;
-    if (settings.precision.empty()) {
-        return properties;
-    }
-    if (settings.precision != "f32" && settings.precision != "f16" && settings.precision != "bf16") {
+    if (!settings.precision.empty() && settings.precision != "f32" && settings.precision != "f16" &&
+        settings.precision != "bf16") {
         fail(ErrorKind::Usage, "precision '{}' is not known, expected f32, f16 or bf16", settings.precision);
     }
-    const ov::element::Type type(settings.precision);
-    properties.emplace(ov::hint::inference_precision(type));
+    if (settings.precision.empty() && settings.threads == 0) {
+        return properties;
+    }
+    const auto supported =
+        device_call(core, settings.device, ErrorKind::Unsupported, fmt::format("use device '{}'", settings.device),
+                    [&]() { return core.get_property(settings.device, ov::supported_properties); });
+    const auto knows = [&](const std::string& property) {
+        return std::find(supported.begin(), supported.end(), property) != supported.end();
+    };
+    if (settings.threads > 0) {
+        if (!knows(ov::inference_num_threads.name())) {
+            fail(ErrorKind::Usage, "device '{}' does not let its number of threads be chosen", settings.device);
+        }
+        properties.emplace(ov::inference_num_threads(static_cast<std::int32_t>(std::min(settings.threads, 4096u))));
+    }
+    if (!settings.precision.empty()) {
+        properties.emplace(ov::hint::inference_precision(ov::element::Type(settings.precision)));
+    }
     if (settings.precision == "f32") {
         // Whatever else would round: quantized key and value states, activations quantized on the fly.
-        const auto supported = openvino_call(ErrorKind::Usage, fmt::format("use device '{}'", settings.device), [&]() {
-            return core.get_property(settings.device, ov::supported_properties);
-        });
         const auto add = [&](const std::pair<std::string, ov::Any>& property) {
-            if (std::find(supported.begin(), supported.end(), property.first) != supported.end()) {
+            if (knows(property.first)) {
                 properties.insert(property);
             }
         };
@@ -107,8 +187,9 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const fs::path& directory,
 ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
                           const DeviceSettings& settings) {
     const ov::AnyMap properties = compile_properties(core, settings);
-    return openvino_call(ErrorKind::Unsupported, fmt::format("prepare '{}' for device '{}'", name, settings.device),
-                         [&]() { return core.compile_model(model, settings.device, properties); });
+    return device_call(core, settings.device, ErrorKind::Unsupported,
+                       fmt::format("prepare '{}' for device '{}'", name, settings.device),
+                       [&]() { return core.compile_model(model, settings.device, properties); });
 }
 
 std::int64_t vocabulary_of(const ov::CompiledModel& model) {
@@ -121,22 +202,34 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     takes_embeddings_ = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
     const std::shared_ptr<ov::Model> model = read_model(core, directory, name);
-    const std::vector<const char*> wanted =
-        takes_embeddings_ ? std::vector<const char*>{names::kInputsEmbeds, names::kAttentionMask, names::kPositionIds,
-                                                     names::kBeamIdx}
-                          : std::vector<const char*>{names::kInputIds, names::kAttentionMask, names::kBeamIdx};
     Problems problems;
-    for (const char* input : wanted) {
-        const auto inputs = model->inputs();
-        if (std::none_of(inputs.begin(), inputs.end(),
-                         [input](const auto& port) { return port.get_names().contains(input); })) {
+    std::vector<std::string> known{takes_embeddings_ ? names::kInputsEmbeds : names::kInputIds, names::kAttentionMask,
+                                   names::kBeamIdx};
+    for (const std::string& input : known) {
+        if (!find_input(*model, input)) {
             problems.add(fmt::format("it has no input '{}'", input));
         }
     }
-    if (model->inputs().size() != wanted.size()) {
-        problems.add(fmt::format("it has {} inputs, expected {}", model->inputs().size(), wanted.size()));
+    if (const auto positions = find_input(*model, names::kPositionIds)) {
+        const ov::PartialShape& shape = positions->get_partial_shape();
+        position_rows_ = position_rows(shape);
+        if (position_rows_ == 0 || (takes_embeddings_ && position_rows_ == 1)) {
+            problems.add(fmt::format("its input '{}' has shape {}, expected {}3 or 4 rows of [batch, tokens]",
+                                     names::kPositionIds, shape.to_string(),
+                                     takes_embeddings_ ? "" : "[batch, tokens], or "));
+        }
+    } else if (takes_embeddings_) {
+        problems.add(fmt::format("it has no input '{}'", names::kPositionIds));
+    }
+    known.emplace_back(names::kPositionIds);
+    for (const auto& input : model->inputs()) {
+        if (std::none_of(known.begin(), known.end(),
+                         [&](const std::string& wanted) { return input.get_names().contains(wanted); })) {
+            problems.add(fmt::format("its input '{}' is not known", input.get_any_name()));
+        }
     }
     problems.throw_if_any(ErrorKind::Unsupported, fmt::format("cannot run '{}/{}.xml'", directory.string(), name));
+    capacity_ = state_capacity(*model);
     openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { keep_last_token(model); });
     const ov::CompiledModel compiled = compile(core, model, name, settings);
     request_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
@@ -148,12 +241,34 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     request_.set_tensor(names::kBeamIdx, beam);
 }
 
-std::span<float> LanguageModel::read(const TokenBatch& batch) {
+void LanguageModel::set_positions(const TokenBatch& batch) {
+    const std::size_t tokens = batch.ids.size();
+    positions_.clear();
+    // Row 0 of four is the plain place in the text; so are all rows of a text model.
+    const std::size_t plain_rows = batch.positions[0].empty() ? position_rows_ : (position_rows_ == 4 ? 1 : 0);
+    for (std::size_t row = 0; row < plain_rows; ++row) {
+        for (std::size_t i = 0; i < tokens; ++i) {
+            positions_.push_back(static_cast<std::int64_t>(tokens_read_ + i));
+        }
+    }
+    if (plain_rows < position_rows_) {
+        for (const auto& axis : batch.positions) {
+            positions_.insert(positions_.end(), axis.begin(), axis.end());
+        }
+    }
+    const ov::Shape shape = position_rows_ == 1 ? ov::Shape{1, tokens} : ov::Shape{position_rows_, 1, tokens};
+    request_.set_tensor(names::kPositionIds, ov::Tensor(ov::element::i64, shape, positions_.data()));
+}
+
+std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& stop) {
     const std::size_t tokens = batch.ids.size();
     if (tokens == 0) {
         fail(ErrorKind::Internal, "there are no tokens to read");
     }
     const std::size_t total = tokens_read_ + tokens;
+    if (capacity_ && total > *capacity_) {
+        fail(ErrorKind::Input, "cannot read {} tokens: the states of the model hold {}", total, *capacity_);
+    }
     mask_.resize(std::max(mask_.size(), total), 1);
     return openvino_call(ErrorKind::Input, "run the language model", [&]() {
         // The request only reads its inputs, and is done with them when infer() returns.
@@ -161,22 +276,18 @@ std::span<float> LanguageModel::read(const TokenBatch& batch) {
             return const_cast<void*>(data);
         };
         request_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::i64, {1, total}, mask_.data()));
+        if (position_rows_ > 0) {
+            set_positions(batch);
+        }
         if (takes_embeddings_) {
-            positions_.clear();
-            for (std::size_t i = 0; i < tokens; ++i) {
-                positions_.push_back(static_cast<std::int64_t>(tokens_read_ + i));  // row 0: the plain text position
-            }
-            for (const auto& axis : batch.positions) {
-                positions_.insert(positions_.end(), axis.begin(), axis.end());
-            }
             const std::size_t width = batch.embeddings.size() / tokens;
             request_.set_tensor(names::kInputsEmbeds,
                                 ov::Tensor(ov::element::f32, {1, tokens, width}, shared(batch.embeddings.data())));
-            request_.set_tensor(names::kPositionIds, ov::Tensor(ov::element::i64, {4, 1, tokens}, positions_.data()));
         } else {
             request_.set_tensor(names::kInputIds, ov::Tensor(ov::element::i64, {1, tokens}, shared(batch.ids.data())));
         }
-        request_.infer();
+        static const StopCheck kNever;
+        infer(request_, tokens > 1 ? stop : kNever);
         tokens_read_ = total;
         ov::Tensor logits = request_.get_tensor(names::kLogits);
         const std::size_t vocabulary = logits.get_shape().back();

@@ -1,29 +1,36 @@
 // The language model of an exported directory with its states: what was read so far.
 #pragma once
 
+#include "runtime/inference.hpp"
+
 #include <openvino/openvino.hpp>
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace deltavino::runtime {
 
-// Where a model runs and how. `precision` "f32" computes and keeps states in float32; empty leaves it to the device.
+// Where a model runs and how. `precision` "f32" computes and keeps states in float32; empty leaves it to
+// the device. `threads`: of the device's inference; 0 leaves it to the device.
 struct DeviceSettings {
     std::string device = "CPU";
     std::string precision;
+    unsigned threads = 0;
 };
 
-// Properties for compile_model, of those that `device` knows.
+// Properties for compile_model, of those that `device` knows. Throws ErrorKind::Unsupported when there is
+// no such device, naming those that exist, and ErrorKind::Usage for what it cannot be asked for.
 ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings);
 
 // Reads `directory`/`name`.xml; throws ErrorKind::Input naming the file when it is missing or broken.
 std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::path& directory, const char* name);
 
+// Throws ErrorKind::Unsupported when the device is absent, naming those that exist, or refuses the model.
 ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
                           const DeviceSettings& settings);
 
@@ -43,17 +50,22 @@ struct TokenBatch {
 
 class LanguageModel {
 public:
-    // Takes openvino_language_model.xml when it is there, else openvino_model.xml.
+    // Takes openvino_language_model.xml when it is there, else openvino_model.xml. Its inputs are tokens or
+    // embeddings, attention_mask, beam_idx, and position_ids when the model has them, of rank 2 or with 3
+    // or 4 rows; throws ErrorKind::Unsupported for any others.
     LanguageModel(ov::Core& core, const std::filesystem::path& directory, const DeviceSettings& settings);
 
     bool takes_embeddings() const { return takes_embeddings_; }
     std::size_t tokens_read() const { return tokens_read_; }
     // Size of a row of logits: ids must be below it.
     std::int64_t vocabulary() const { return vocabulary_; }
+    // Tokens that the states can hold, when the model's file bounds them.
+    std::optional<std::size_t> capacity() const { return capacity_; }
 
     // Reads `batch` after what was read before; returns the logits of the last token, valid until the
-    // next call. They may be overwritten.
-    std::span<float> read(const TokenBatch& batch);
+    // next call. They may be overwritten. After ErrorKind::Cancelled, which `stop` may cause when there are
+    // several tokens, the states must be reset or taken back to a mark.
+    std::span<float> read(const TokenBatch& batch, const StopCheck& stop = {});
 
     void reset();
 
@@ -67,12 +79,16 @@ public:
     void rewind(const Mark& mark);
 
 private:
+    void set_positions(const TokenBatch& batch);
+
     ov::InferRequest request_;
     bool takes_embeddings_ = false;
     std::int64_t vocabulary_ = 0;
+    std::size_t position_rows_ = 0;  // of the input position_ids: 0 none, 1 rank 2, else as its first axis says
+    std::optional<std::size_t> capacity_;
     std::size_t tokens_read_ = 0;
     std::vector<std::int64_t> mask_;       // ones, shown to the model up to its past length
-    std::vector<std::int64_t> positions_;  // [4, tokens]
+    std::vector<std::int64_t> positions_;  // [position_rows_, tokens]
 };
 
 }  // namespace deltavino::runtime

@@ -8,9 +8,10 @@
 #include <deltavino/generate.hpp>
 
 #include "base/error.hpp"
-#include "runtime/chat/template.hpp"
+#include "base/guard.hpp"
+#include "runtime/chat/prompt.hpp"
 #include "runtime/engine.hpp"
-#include "runtime/sampler.hpp"
+#include "runtime/generation.hpp"
 #include "runtime/settings.hpp"
 
 #include <fmt/ranges.h>
@@ -23,24 +24,8 @@ namespace deltavino {
 using namespace runtime;
 
 namespace {
-
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-SamplingSettings sampling_of(const GenerateOptions& options, const GenerationDefaults& defaults) {
-    SamplingSettings settings;
-    settings.sample = defaults.do_sample || options.temperature || options.top_k || options.top_p;
-    settings.temperature = options.temperature.value_or(defaults.temperature.value_or(1.0));
-    settings.top_k = options.top_k.value_or(defaults.top_k.value_or(0));
-    settings.top_p = options.top_p.value_or(defaults.top_p.value_or(1.0));
-    settings.repetition_penalty = options.repetition_penalty.value_or(defaults.repetition_penalty.value_or(1.0));
-    return settings;
-}
-
-}  // namespace
 
 struct Runner::Session {
     Session(const RunnerOptions& options, ProgressSink& sink);
@@ -50,40 +35,39 @@ struct Runner::Session {
     Answer complete(const Question& prompt, const GenerateOptions& options, const TextSink& sink);
 
     void forget();
-    void check(const GenerateOptions& options) const;
     void warn_about_format();
     void require_no_placeholders(const std::string& text) const;
+    void require_room(std::size_t tokens);
     std::vector<PictureRows> look_at(const std::vector<std::filesystem::path>& files);
-    std::vector<std::int64_t> catch_up(std::string& prompt);
-    void generate(std::span<float> logits, const GenerateOptions& options, const TextSink& sink,
-                  Clock::time_point start, Answer& answer);
+    std::vector<std::int64_t> catch_up(Prompt& prompt);
+    std::span<float> read_question(const Question& question, const GenerateOptions& options, const GenerationPlan& plan,
+                                   Answer& answer);
 
-    std::uint64_t limit_of(const GenerateOptions& options) const {
-        return options.max_new_tokens.value_or(defaults.max_new_tokens.value_or(kDefaultMaxNewTokens));
-    }
-
-    bool one_question = false;
-    std::string directory;  // as the user typed it
+    const bool one_question;
+    const std::string directory;
     ProgressSink& progress;
+    const StopCheck stop;
     Engine engine;
     GenerationDefaults defaults;
     ChatFormat format;
+    std::optional<std::uint64_t> max_positions;
     bool has_template = false;
-    bool warned = false;
-
-    // The conversation.
+    bool warned = false;          // about the chat format
+    bool warned_of_room = false;  // about max_position_embeddings
+    bool fresh = true;            // nothing was asked yet
     std::optional<std::string> system;
-    bool fresh = true;                   // nothing was asked yet
     std::optional<Engine::Place> place;  // before the last answer was opened
-    std::string earlier_answer;          // the last answer's turn, as a later prompt writes it
+    Prompt earlier_answer;               // the last answer's turn, as a later prompt writes it
 };
 
 Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
     : one_question(options.one_question),
       directory(options.model.string()),
       progress(sink),
-      engine(options.model, {options.device, options.precision}),
-      defaults(read_generation_defaults(options.model)) {
+      stop([&sink]() { return sink.cancelled(); }),
+      engine(options.model, {options.device, options.precision, options.threads}),
+      defaults(read_generation_defaults(options.model)),
+      max_positions(read_max_positions(options.model)) {
     if (defaults.eos_ids.empty() && engine.tokenizer().eos_id()) {
         defaults.eos_ids.push_back(*engine.tokenizer().eos_id());
     }
@@ -118,21 +102,10 @@ void Runner::Session::forget() {
     fresh = true;
 }
 
-// Wrong options show before anything is read.
-void Runner::Session::check(const GenerateOptions& options) const {
-    Sampler(sampling_of(options, defaults), options.seed);
-    if (limit_of(options) == 0) {
-        fail(ErrorKind::Usage, "the limit of new tokens is 0, expected 1 or more");
-    }
-}
-
 std::vector<PictureRows> Runner::Session::look_at(const std::vector<std::filesystem::path>& files) {
     std::vector<PictureRows> pictures;
     for (const std::filesystem::path& file : files) {
-        if (progress.cancelled()) {
-            fail(ErrorKind::Cancelled, "stopped");
-        }
-        pictures.push_back(engine.look_at(file));
+        pictures.push_back(engine.look_at(file, stop));
     }
     return pictures;
 }
@@ -159,11 +132,26 @@ void Runner::Session::require_no_placeholders(const std::string& text) const {
     }
 }
 
+// `tokens`: all that the states will have read.
+void Runner::Session::require_room(std::size_t tokens) {
+    if (engine.capacity() && tokens > *engine.capacity()) {
+        fail(ErrorKind::Input, "cannot read {} tokens: the states of '{}' hold {}", tokens, directory,
+             *engine.capacity());
+    }
+    if (max_positions && tokens > *max_positions && !warned_of_room) {
+        warned_of_room = true;
+        progress.note(
+            fmt::format("the text has {} tokens, more than the {} that the model was made for "
+                        "(max_position_embeddings in '{}/config.json'): answers may be wrong from there on",
+                        tokens, *max_positions, directory));
+    }
+}
+
 // The tokens between what the states hold and the next user turn; goes back to `place` when the states
 // hold the last answer in another form than a prompt writes it.
-std::vector<std::int64_t> Runner::Session::catch_up(std::string& prompt) {
+std::vector<std::int64_t> Runner::Session::catch_up(Prompt& prompt) {
     if (fresh) {
-        prompt = system ? render_message(format, {Role::System, *system, 0}) : std::string();
+        prompt = system ? message_prompt(format, {Role::System, *system, 0}) : Prompt();
         return engine.encode(prompt, {});
     }
     prompt = earlier_answer;
@@ -176,60 +164,108 @@ std::vector<std::int64_t> Runner::Session::catch_up(std::string& prompt) {
     return wanted;
 }
 
+// Everything up to the answer; fills what `answer` says about the prompt. When it is stopped the states are
+// taken back to where the last answer was opened, or emptied when there was none.
+std::span<float> Runner::Session::read_question(const Question& question, const GenerateOptions& options,
+                                                const GenerationPlan& plan, Answer& answer) {
+    const std::vector<PictureRows> pictures = look_at(question.pictures);
+    const Prompt turn = message_prompt(format, {Role::User, question.text, question.pictures.size()});
+    const std::vector<std::int64_t> turn_ids = engine.encode(turn, pictures);
+    const Prompt opening = generation_prompt(format, options.thinking);
+    const std::vector<std::int64_t> opening_ids = engine.encode(opening, {});
+    Prompt prompt;
+    std::vector<std::int64_t> ids = catch_up(prompt);
+    ids.insert(ids.end(), turn_ids.begin(), turn_ids.end());
+    append(prompt, turn);
+    append(prompt, opening);
+    answer.prompt = text_of(prompt);
+    answer.context_tokens = engine.history().size();
+    answer.prompt_ids = ids;
+    answer.prompt_ids.insert(answer.prompt_ids.end(), opening_ids.begin(), opening_ids.end());
+    const std::size_t total = engine.history().size() + answer.prompt_ids.size();
+    answer_limit(plan, total);
+    require_room(total);
+    const std::optional<Engine::Place> before = place;
+    try {
+        if (one_question) {
+            return engine.feed(answer.prompt_ids, pictures, stop);
+        }
+        engine.feed(ids, pictures, stop);
+        place = engine.mark();
+        return engine.feed(opening_ids, {}, stop);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::Cancelled || !before) {
+            forget();
+        } else {
+            place = before;
+            engine.rewind(*place);
+        }
+        throw;
+    } catch (...) {
+        forget();
+        throw;
+    }
+}
+
 Answer Runner::Session::ask(const Question& question, const GenerateOptions& options, const TextSink& sink) {
     const Clock::time_point start = Clock::now();
-    check(options);
+    const GenerationPlan plan = plan_generation(options, defaults);
     if (!fresh && !place) {
         fail(ErrorKind::Usage, "the runner was opened for one question only");
     }
     warn_about_format();
     require_no_placeholders(question.text);
-    const std::vector<PictureRows> pictures = look_at(question.pictures);
-    const std::string turn = render_message(format, {Role::User, question.text, question.pictures.size()});
-    const std::vector<std::int64_t> turn_ids = engine.encode(turn, pictures);
-    const std::string opening = render_generation_prompt(format, options.thinking);
-    const std::vector<std::int64_t> opening_ids = engine.encode(opening, {});
     Answer answer;
+    std::span<float> logits;
     try {
-        answer.prompt_ids = catch_up(answer.prompt);
-        answer.context_tokens = engine.history().size();
-        answer.prompt += turn;
-        answer.prompt_ids.insert(answer.prompt_ids.end(), turn_ids.begin(), turn_ids.end());
-        std::vector<std::int64_t> ids = answer.prompt_ids;
-        answer.prompt += opening;
-        answer.prompt_ids.insert(answer.prompt_ids.end(), opening_ids.begin(), opening_ids.end());
-        std::span<float> logits;
-        if (one_question) {
-            logits = engine.feed(answer.prompt_ids, pictures);
-        } else {
-            engine.feed(std::move(ids), pictures);
-            place = engine.mark();
-            logits = engine.feed(opening_ids, {});
+        logits = read_question(question, options, plan, answer);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::Cancelled) {
+            throw;
         }
-        fresh = false;
-        generate(logits, options, sink, start, answer);
+        answer.finish = FinishReason::Cancelled;
+        return answer;
+    }
+    fresh = false;
+    try {
+        generate(engine, logits, plan, sink, stop, start, answer);
     } catch (...) {
         forget();
         throw;
     }
+    require_room(engine.history().size());
     const bool thinks = options.thinking.value_or(format.thinks_by_default) && !format.thinking_prompt.empty();
-    earlier_answer = render_message(format, {Role::Assistant, answer_without_thinking(answer.text, thinks), 0});
+    earlier_answer = message_prompt(format, {Role::Assistant, answer_without_thinking(answer.text, thinks), 0});
     return answer;
 }
 
 Answer Runner::Session::complete(const Question& prompt, const GenerateOptions& options, const TextSink& sink) {
     const Clock::time_point start = Clock::now();
-    check(options);
-    const std::vector<PictureRows> pictures = look_at(prompt.pictures);
+    const GenerationPlan plan = plan_generation(options, defaults);
     Answer answer;
-    answer.prompt = prompt.text;
-    answer.prompt_ids = engine.encode(prompt.text, pictures);
-    if (answer.prompt_ids.empty()) {
-        fail(ErrorKind::Usage, "the prompt is empty");
-    }
-    forget();
+    bool begun = false;
     try {
-        generate(engine.feed(answer.prompt_ids, pictures), options, sink, start, answer);
+        const std::vector<PictureRows> pictures = look_at(prompt.pictures);
+        answer.prompt = prompt.text;
+        answer.prompt_ids = engine.encode(prompt.text, pictures);
+        if (answer.prompt_ids.empty()) {
+            fail(ErrorKind::Usage, "the prompt is empty");
+        }
+        answer_limit(plan, answer.prompt_ids.size());
+        require_room(answer.prompt_ids.size());
+        forget();
+        begun = true;
+        generate(engine, engine.feed(answer.prompt_ids, pictures, stop), plan, sink, stop, start, answer);
+        require_room(engine.history().size());
+    } catch (const Error& error) {
+        if (begun) {
+            forget();
+        }
+        if (error.kind() != ErrorKind::Cancelled) {
+            throw;
+        }
+        answer.finish = FinishReason::Cancelled;
+        return answer;
     } catch (...) {
         forget();
         throw;
@@ -238,47 +274,8 @@ Answer Runner::Session::complete(const Question& prompt, const GenerateOptions& 
     return answer;
 }
 
-void Runner::Session::generate(std::span<float> logits, const GenerateOptions& options, const TextSink& sink,
-                               Clock::time_point start, Answer& answer) {
-    const std::uint64_t limit = limit_of(options);
-    Sampler sampler(sampling_of(options, defaults), options.seed);
-    TextStream stream([this](std::span<const std::int64_t> ids) { return engine.tokenizer().decode(ids); });
-    const auto give = [&](const std::string& piece) {
-        answer.text += piece;
-        if (!piece.empty() && sink) {
-            sink(piece);
-        }
-    };
-    Clock::time_point first;
-    while (true) {
-        const std::int64_t id = sampler.next(logits, engine.history());
-        answer.ids.push_back(id);
-        if (answer.ids.size() == 1) {
-            first = Clock::now();
-            answer.first_token_seconds = seconds_since(start);
-        }
-        answer.later_token_seconds = seconds_since(first);
-        if (!options.ignore_eos &&
-            std::find(defaults.eos_ids.begin(), defaults.eos_ids.end(), id) != defaults.eos_ids.end()) {
-            answer.finish = FinishReason::EndOfSequence;
-            break;
-        }
-        give(stream.push(id));
-        if (answer.ids.size() >= limit) {
-            answer.finish = FinishReason::Length;
-            break;
-        }
-        if (progress.cancelled()) {
-            answer.finish = FinishReason::Cancelled;
-            break;
-        }
-        logits = engine.feed({id}, {});
-    }
-    give(stream.finish());
-}
-
 Runner::Runner(const RunnerOptions& options, ProgressSink& progress)
-    : session_(std::make_unique<Session>(options, progress)) {}
+    : session_(guarded("cannot load the model", [&]() { return std::make_unique<Session>(options, progress); })) {}
 Runner::~Runner() = default;
 
 bool Runner::takes_pictures() const {
@@ -290,15 +287,15 @@ bool Runner::remembers() const {
 }
 
 void Runner::begin(std::optional<std::string> system) {
-    session_->begin(std::move(system));
+    guarded("cannot begin a conversation", [&]() { session_->begin(std::move(system)); });
 }
 
 Answer Runner::ask(const Question& question, const GenerateOptions& options, const TextSink& sink) {
-    return session_->ask(question, options, sink);
+    return guarded("cannot generate", [&]() { return session_->ask(question, options, sink); });
 }
 
 Answer Runner::complete(const Question& prompt, const GenerateOptions& options, const TextSink& sink) {
-    return session_->complete(prompt, options, sink);
+    return guarded("cannot generate", [&]() { return session_->complete(prompt, options, sink); });
 }
 
 }  // namespace deltavino

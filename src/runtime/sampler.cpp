@@ -1,4 +1,4 @@
-// Greedy choice and temperature / top-k / top-p sampling. Ground truth for the order of the steps and
+// Greedy choice and temperature / top-k / top-p / min-p sampling. Ground truth for the order of the steps and
 // for what top-p keeps: transformers, generation/logits_process.py. Beams are not done here.
 #include "runtime/sampler.hpp"
 
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <unordered_set>
+#include <utility>
 
 namespace deltavino::runtime {
 namespace {
@@ -23,40 +23,45 @@ void require_finite(std::span<const float> logits) {
     }
 }
 
-void penalize(std::span<float> logits, std::span<const std::int64_t> context, double penalty) {
-    const std::unordered_set<std::int64_t> seen(context.begin(), context.end());
-    for (const std::int64_t id : seen) {
-        if (id >= 0 && static_cast<std::size_t>(id) < logits.size()) {
-            float& logit = logits[static_cast<std::size_t>(id)];
-            logit = static_cast<float>(logit > 0.0f ? logit / penalty : logit * penalty);
-        }
+void require_positive(double value, const char* name) {
+    if (!std::isfinite(value) || value <= 0.0) {
+        fail(ErrorKind::Usage, "{} is {}, expected more than 0", name, value);
     }
 }
 
 }  // namespace
 
-Sampler::Sampler(const SamplingSettings& settings, std::uint64_t seed) : settings_(settings), random_(seed) {
-    if (!std::isfinite(settings.temperature) || settings.temperature < 0.0) {
-        fail(ErrorKind::Usage, "temperature is {}, expected 0 (the most likely token) or more", settings.temperature);
+Sampler::Sampler(SamplingSettings settings, std::uint64_t seed, std::vector<std::int64_t> eos_ids)
+    : settings_(std::move(settings)), eos_ids_(std::move(eos_ids)), random_(seed) {
+    if (!std::isfinite(settings_.temperature) || settings_.temperature < 0.0) {
+        fail(ErrorKind::Usage, "temperature is {}, expected 0 (the most likely token) or more", settings_.temperature);
     }
-    if (!(settings.top_p > 0.0 && settings.top_p <= 1.0)) {
-        fail(ErrorKind::Usage, "top-p is {}, expected more than 0 and at most 1", settings.top_p);
+    if (!(settings_.top_p > 0.0 && settings_.top_p <= 1.0)) {
+        fail(ErrorKind::Usage, "top-p is {}, expected more than 0 and at most 1", settings_.top_p);
     }
-    if (!std::isfinite(settings.repetition_penalty) || settings.repetition_penalty <= 0.0) {
-        fail(ErrorKind::Usage, "repetition penalty is {}, expected more than 0", settings.repetition_penalty);
+    if (!(settings_.min_p >= 0.0 && settings_.min_p <= 1.0)) {
+        fail(ErrorKind::Usage, "min-p is {}, expected 0 to 1", settings_.min_p);
+    }
+    require_positive(settings_.logits.repetition_penalty, "repetition penalty");
+    require_positive(settings_.logits.encoder_repetition_penalty, "encoder repetition penalty");
+    if (!std::isfinite(settings_.logits.presence_penalty) || !std::isfinite(settings_.logits.frequency_penalty)) {
+        fail(ErrorKind::Usage, "presence and frequency penalty are {} and {}, expected numbers",
+             settings_.logits.presence_penalty, settings_.logits.frequency_penalty);
     }
 }
 
-std::int64_t Sampler::next(std::span<float> logits, std::span<const std::int64_t> context) {
+std::int64_t Sampler::next(std::span<float> logits, TokenContext context) {
     if (logits.empty()) {
         fail(ErrorKind::Internal, "there are no logits to choose from");
     }
     require_finite(logits);
-    if (settings_.repetition_penalty != 1.0) {
-        penalize(logits, context, settings_.repetition_penalty);
+    process_logits(logits, settings_.logits, context, eos_ids_);
+    const auto best = std::max_element(logits.begin(), logits.end());
+    if (std::isinf(*best)) {
+        fail(ErrorKind::Input, "cannot choose a token: the settings of generation_config.json forbid every token");
     }
     if (!settings_.sample || settings_.temperature == 0.0 || settings_.top_k == 1) {
-        return std::max_element(logits.begin(), logits.end()) - logits.begin();
+        return best - logits.begin();
     }
     return draw(logits);
 }
@@ -92,6 +97,15 @@ std::int64_t Sampler::draw(std::span<const float> logits) {
                 total = sum;
             }
         }
+    }
+    if (settings_.min_p > 0.0) {
+        double sum = 0.0;
+        std::size_t likely = 0;
+        while (likely < kept && weights_[likely] >= settings_.min_p * weights_.front()) {
+            sum += weights_[likely++];
+        }
+        kept = likely;
+        total = sum;
     }
     // 53 random bits, not std::uniform_real_distribution, whose result is up to the library.
     const double target = static_cast<double>(random_() >> 11) * 0x1p-53 * total;

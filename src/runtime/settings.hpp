@@ -6,21 +6,8 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace deltavino::runtime {
-
-// generation_config.json. Fields that are absent stay empty.
-struct GenerationDefaults {
-    std::vector<std::int64_t> eos_ids;
-    bool do_sample = false;
-    std::optional<double> temperature;
-    std::optional<std::uint64_t> top_k;
-    std::optional<double> top_p;
-    std::optional<double> repetition_penalty;
-    std::optional<std::uint64_t> max_new_tokens;
-    std::vector<std::string> ignored;  // settings that ask for something this runner does not do
-};
 
 // The image processor's settings, with the defaults of transformers' Qwen2VLImageProcessorFast.
 struct PictureSettings {
@@ -33,15 +20,16 @@ struct PictureSettings {
     std::array<float, 3> deviation{0.26862954f, 0.26130258f, 0.27577711f};
 };
 
-// An absent file gives the defaults of the struct; a broken one throws ErrorKind::Input.
-GenerationDefaults read_generation_defaults(const std::filesystem::path& directory);
-
 // From processor_config.json's 'image_processor', else preprocessor_config.json; throws when there is
-// neither, or when it asks for another kind of processing.
+// neither, or when it asks for another kind of processing. Like the others here, it throws
+// ErrorKind::Input for a broken file, naming everything that is wrong in it.
 PictureSettings read_picture_settings(const std::filesystem::path& directory);
 
 // Rows (and columns) of the square table of position embeddings, from config.json.
 std::uint32_t read_position_grid_side(const std::filesystem::path& directory);
+
+// 'max_position_embeddings' of config.json, or of its 'text_config'; nothing when neither says it.
+std::optional<std::uint64_t> read_max_positions(const std::filesystem::path& directory);
 
 // The chat template in the files: chat_template.jinja, chat_template.json, tokenizer_config.json, in
 // this order; nothing when none has one.

@@ -61,13 +61,13 @@ VisionModel::VisionModel(ov::Core& core, const fs::path& directory, const Device
     }
 }
 
-std::vector<float> VisionModel::rows(const Patches& patches) {
-    std::vector<float> positions = position_embeddings(patches.grid);
+std::vector<float> VisionModel::rows(const Patches& patches, const StopCheck& stop) {
+    std::vector<float> positions = position_embeddings(patches.grid, stop);
     return openvino_call(ErrorKind::Input, "run the vision tower", [&]() {
         const std::size_t count = patches.grid.patches();
         embeddings_.set_input_tensor(ov::Tensor(ov::element::f32, {count, patches.values.size() / count},
                                                 const_cast<float*>(patches.values.data())));
-        embeddings_.infer();
+        infer(embeddings_, stop);
         std::vector<float> hidden = copy_of(embeddings_.get_output_tensor());
         if (hidden.size() != positions.size()) {
             fail(ErrorKind::Input, "the vision tower has {} patch embeddings but {} position embeddings", hidden.size(),
@@ -82,19 +82,20 @@ std::vector<float> VisionModel::rows(const Patches& patches) {
         merger_.set_tensor(kHiddenStates, ov::Tensor(ov::element::f32, {count, hidden.size() / count}, hidden.data()));
         merger_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::f32, {1, mask_rows, count}, mask.data()));
         merger_.set_tensor(kRotary, ov::Tensor(ov::element::f32, {count, rotary_width_}, angles.data()));
-        merger_.infer();
+        infer(merger_, stop);
         return copy_of(merger_.get_output_tensor());
     });
 }
 
 // [patches, width] in patch order.
-std::vector<float> VisionModel::position_embeddings(const PatchGrid& grid) {
+std::vector<float> VisionModel::position_embeddings(const PatchGrid& grid, const StopCheck& stop) {
     const TableCorners corners = table_corners(grid, table_side_);
     const std::vector<PatchPlace> order = patch_order(grid, settings_.merge_size);
     constexpr std::size_t kChunk = 4096;  // the table's rows of four corners at a time: bounded memory
     return openvino_call(ErrorKind::Input, "run the position embeddings", [&]() {
         std::vector<float> embeddings;
         for (std::size_t begin = 0; begin < order.size(); begin += kChunk) {
+            throw_if_stopped(stop);
             const std::size_t count = std::min(kChunk, order.size() - begin);
             ov::Tensor indices(ov::element::i64, {4, count});
             auto* index = indices.data<std::int64_t>();

@@ -19,10 +19,11 @@ public:
 
     // Rows [patches / merge_size^2, width] for one picture. Pictures do not see each other in the tower,
     // so each goes through alone: the attention mask never has to tell them apart.
-    std::vector<float> rows(const Patches& patches);
+    // Throws ErrorKind::Cancelled when `stop` says so.
+    std::vector<float> rows(const Patches& patches, const StopCheck& stop = {});
 
 private:
-    std::vector<float> position_embeddings(const PatchGrid& grid);
+    std::vector<float> position_embeddings(const PatchGrid& grid, const StopCheck& stop);
 
     PictureSettings settings_;
     std::uint32_t table_side_ = 0;

@@ -388,3 +388,96 @@ def test_force_never_replaces_the_current_folder(deltavino, checkpoint, tmp_path
 
 def test_report_without_a_folder_is_refused_before_the_work(deltavino, checkpoint):
     refuse(deltavino, checkpoint, OUTPUT, "nowhere", options=(*TEXT, "--report", str(checkpoint.parent / "nowhere" / "report.json")))
+
+
+COMMANDS = ("export", "generate", "inspect", "eval")
+
+
+def test_alone_it_prints_the_help(deltavino):
+    alone = deltavino()
+    assert alone.returncode == 0 and alone.stderr == ""
+    assert alone.stdout == deltavino("--help").stdout == deltavino("help").stdout
+    for command in COMMANDS:
+        assert f"\n  {command} " in alone.stdout and f"deltavino {command} " in alone.stdout
+    assert "Exit codes: 0 done" in alone.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_help_of_a_command(deltavino, command, columns):
+    result = deltavino(command, "--help", env={**os.environ, "COLUMNS": str(columns)})
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout == deltavino("help", command, env={**os.environ, "COLUMNS": str(columns)}).stdout
+    options, examples = result.stdout.split("\nExamples:\n")
+    assert all(line.startswith(f"  deltavino {command} ") for line in examples.splitlines())
+    assert max(len(line) for line in options.splitlines()) <= columns
+    if columns == 200 and command != "inspect":
+        assert max(len(line) for line in options.splitlines()) > 80
+    for word in ("{false}", "{true}", "TEXT:", "REQUIRED", " :"):
+        assert word not in options
+    assert "-m, --model DIR" in options
+
+
+def test_wrong_words_are_named_in_order(deltavino):
+    result = deltavino("exprot", "-m", "x")
+    assert result.returncode == USAGE and "'exprot' is not a command of deltavino; did you mean 'export'?" in result.stderr
+    result = deltavino("--modle", "x")
+    assert result.returncode == USAGE and "'--modle' is not an option before the command" in result.stderr
+    result = deltavino("export", "--weigth-format", "int4", "--zzz", "--modle", "x", "--ratio", "half", "--group-size", "many", "out")
+    assert result.returncode == USAGE
+    wrong = ["'--weigth-format' is not an option of export; did you mean '--weight-format'?", "'--zzz' is not an option of export\n", "'--modle' is not an option of export; did you mean '--model'?", "--ratio is 'half', expected a number", "--group-size is 'many', expected a whole number"]
+    places = [result.stderr.find(text) for text in wrong]
+    assert -1 not in places and places == sorted(places), result.stderr
+    assert "run `deltavino export --help`" in result.stderr
+    result = deltavino("inspect", "a", "b")
+    assert result.returncode == USAGE and "'b' is one argument too many" in result.stderr
+    result = deltavino("export", "-m")
+    assert result.returncode == USAGE and "--model needs a value" in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(["export"], ["the checkpoint (-m DIR) and the directory to write"]), (["inspect"], ["the directory must be given"]), (["eval", "--text", "x"], ["a model directory must be given"]), (["eval", "x"], ["--text FILE"])])
+def test_what_is_missing_is_named(deltavino, arguments, words):
+    result = deltavino(*arguments)
+    assert result.returncode == USAGE
+    assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_the_model_may_be_named(deltavino, kjv_text):
+    assert deltavino("inspect", "-m", kjv_text).stdout == deltavino("inspect", kjv_text).stdout
+    named = deltavino("eval", "-m", kjv_text, "--model", kjv_text, "--text", KJV / "held_out.txt", "--windows", 1, "--json")
+    assert named.returncode == 0, named.stderr
+    assert len(json.loads(named.stdout)["models"]) == 2
+
+
+def test_json_with_a_name_that_is_not_utf8(deltavino, kjv_text, tmp_path):
+    name = (os.fsencode(tmp_path) + b"/caf\xe9").decode("utf-8", "surrogateescape")
+    shutil.copytree(kjv_text, name)
+    result = deltavino("eval", name, "--text", KJV / "held_out.txt", "--windows", 1, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["models"][0]["model"].endswith("caf\ufffd")
+
+
+def test_flags_of_optimum_that_change_nothing(deltavino, checkpoint):
+    options = ("--framework", "pt", "--library", "transformers", "--trust-remote-code", "--cache_dir", "x", "--pad-token-id", "0", "--model-kwargs", "{}")
+    result = deltavino("export", "-m", checkpoint, checkpoint.parent / "out", *TEXT, *options)
+    assert result.returncode == 0, result.stderr
+    for option in options:
+        if option.startswith("--"):
+            assert f"note: {option} changes nothing here" in result.stderr
+
+
+def test_flags_of_optimum_that_are_refused(deltavino, checkpoint):
+    options = ("--dataset", "wikitext2", "--awq", "--scale-estimation", "--gptq", "--lora-correction", "--sensitivity-metric", "hessian_input_activation", "--num-samples", "8", "--quantization-statistics-path", "x", "--quant-mode", "int8", "--smooth-quant-alpha", "0.5", "--disable-stateful", "--variant", "fp16", "--framework", "tf", "--library", "diffusers")
+    error = refuse(deltavino, checkpoint, UNSUPPORTED, options=(*TEXT, *options))
+    for option in options:
+        if option.startswith("--"):
+            assert f"  - {option} " in error, option
+
+
+def test_what_cannot_be_written_is_an_error(deltavino, kjv_text):
+    program = os.environ.get("DELTAVINO", str(ROOT / "build" / "deltavino"))
+    for arguments in (["--help"], ["--version"], ["inspect", str(kjv_text)], ["inspect", str(kjv_text), "--json"]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            result = subprocess.run([program, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert result.returncode == OUTPUT, arguments
+        assert result.stderr == "error: cannot write to standard output: No space left on device\n"

@@ -13,7 +13,7 @@ import pytest
 from conftest import GOLDEN, KJV, run_deltavino
 from safetensors.numpy import save_file
 
-USAGE, INPUT, UNSUPPORTED, STOPPED = 2, 3, 4, 130
+USAGE, INPUT, UNSUPPORTED, OUTPUT, STOPPED = 2, 3, 4, 5, 130
 CHATS = {chat["name"]: chat for chat in json.loads((GOLDEN / "kjv-tiny" / "vision.json").read_text())["chats"]}
 PICTURES = KJV / "pictures"
 QUESTION = "What is in the picture?"
@@ -120,6 +120,8 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vlm: Path, tmp_path: Path) -> No
     cases = [
         (INPUT, "it is not a directory", [tmp_path / "absent", "--prompt", "x"]),
         (INPUT, "`deltavino export` makes such a directory", [KJV, "--prompt", "x"]),
+        (UNSUPPORTED, "there is no device 'TOASTER'", [kjv_text, "--prompt", "x", "--device", "TOASTER", "--precision", "f32"]),
+        (INPUT, "absent.txt", [kjv_text, "--file", tmp_path / "absent.txt"]),
         (UNSUPPORTED, "the model is a text-only export", [kjv_text, "--prompt", "x", "--image", picture]),
         (INPUT, "text.png': its content is neither PNG nor JPEG", [kjv_vlm, "--prompt", "x", "--image", tmp_path / "text.png"]),
         (INPUT, "half.png': damaged PNG: the file ends before the picture does", [kjv_vlm, "--prompt", "x", "--image", tmp_path / "half.png"]),
@@ -127,14 +129,23 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vlm: Path, tmp_path: Path) -> No
         (USAGE, "there is nothing to answer", [kjv_text]),
         (USAGE, "--raw continues one prompt as it is", [kjv_text, "--prompt", "x", "--raw", "--no-think"]),
         (USAGE, "the prompt is empty", [kjv_text, "--prompt", "", "--raw"]),
-        (USAGE, "the limit of new tokens is 0", [kjv_text, "--prompt", "x", "--max-new-tokens", 0]),
+        (USAGE, "--max-new-tokens is '0', expected a whole number of 1 or more", [kjv_text, "--prompt", "x", "--max-new-tokens", 0]),
+        (USAGE, "--max-new-tokens is '-1', expected a whole number of 1 or more", [kjv_text, "--prompt", "x", "--max-new-tokens", -1]),
+        (USAGE, "--max-new-tokens is '99999999999999999999'", [kjv_text, "--prompt", "x", "--max-new-tokens", "99999999999999999999"]),
+        (USAGE, "--top-k is '-1', expected a whole number of 0 or more", [kjv_text, "--prompt", "x", "--top-k", -1]),
+        (USAGE, "--seed is '-1'", [kjv_text, "--prompt", "x", "--seed", -1]),
+        (USAGE, "--threads is '-1'", [kjv_text, "--prompt", "x", "--threads", -1]),
+        (USAGE, "--temperature is 'hot', expected a number", [kjv_text, "--prompt", "x", "--temperature", "hot"]),
+        (USAGE, "--prompt and --file do not go together", [kjv_text, "--prompt", "x", "--file", "y"]),
+        (USAGE, "the model directory must be given", ["--prompt", "x"]),
+        (USAGE, "the model was given already", [kjv_text, "-m", kjv_text, "--prompt", "x"]),
         (USAGE, "top-p is 1.5", [kjv_text, "--prompt", "x", "--top-p", 1.5]),
         (USAGE, "name pictures as files instead", [kjv_vlm, "--prompt", "<|image_pad|>"]),
         (USAGE, "precision 'int8' is not known", [kjv_text, "--prompt", "x", "--precision", "int8"]),
-        (UNSUPPORTED, "for device 'TOASTER'", [kjv_text, "--prompt", "x", "--device", "TOASTER"]),
+        (UNSUPPORTED, "there is no device 'TOASTER' for OpenVINO on this machine; it has CPU", [kjv_text, "--prompt", "x", "--device", "TOASTER"]),
     ]
     for code, message, arguments in cases:
-        result = run_deltavino("generate", *arguments)
+        result = run_deltavino("generate", *arguments, stdin=subprocess.DEVNULL)
         assert (result.returncode, result.stdout) == (code, ""), (arguments, result.stderr)
         assert message in result.stderr, (arguments, result.stderr)
 
@@ -241,3 +252,84 @@ def test_an_interrupt_stops_it(kjv_text: Path) -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == STOPPED
     assert b"tokens/s" in errors
+
+
+def test_the_prompt_may_come_from_standard_input_or_a_file(kjv_text: Path, tmp_path: Path) -> None:
+    def prompt(*arguments: object, **options: object) -> str:
+        result = generate(kjv_text, "--json", "--raw", "--max-new-tokens", 1, *arguments, **options)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)["prompt"]
+
+    (tmp_path / "question.txt").write_text("one\ntwo\n\n")
+    assert prompt(input="And the LORD\n") == "And the LORD"  # without the line end of the last line
+    assert prompt("--prompt", "-", input="And\n the LORD\r\n") == "And\n the LORD"
+    assert prompt("--prompt", "this", input="not this") == "this"
+    assert prompt("--file", tmp_path / "question.txt") == "one\ntwo\n"
+    assert prompt("-f", tmp_path / "question.txt", input="not this") == "one\ntwo\n"
+    assert generate(kjv_text, input="").returncode == USAGE
+    assert generate(kjv_text, "--chat", "--prompt", "-", input="x").returncode == USAGE
+
+
+def test_several_files_may_follow_one_image(kjv_vlm: Path) -> None:
+    chat = CHATS["two pictures"]
+    images = [KJV / picture for picture in chat["pictures"]]
+    question = ("--prompt", QUESTION, "--json", "--precision", "f32")
+    for arguments in ([kjv_vlm, "--image", *images, *question], ["--image", *images, "-m", kjv_vlm, *question], [*question, "--image", *images, kjv_vlm]):
+        result = run_deltavino("generate", *arguments)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["prompt_ids"] == chat["prompt_ids"]
+
+
+def test_threads_give_the_same_tokens(kjv_text: Path, greedy: dict) -> None:
+    entry = greedy["single"][1]
+    result = generate(kjv_text, "--prompt", entry["prompt_text"], "--raw", "--max-new-tokens", 8, "--ignore-eos", "--threads", 1, "--json")
+    assert json.loads(result.stdout)["ids"] == entry["continuation_ids"][:8], result.stderr
+
+
+def test_settings_of_the_file_are_done_or_named(kjv_text: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(kjv_text, model, copy_function=os.link)
+
+    def answer(settings: dict) -> tuple[dict, str]:
+        (model / "generation_config.json").unlink()
+        (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [4098, 4096], **settings}))
+        result = generate(model, "--prompt", "In the beginning God created the", "--raw", "--json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout), result.stderr
+
+    free, errors = answer({"max_new_tokens": 8})
+    assert "note" not in errors
+    first = free["ids"][0]
+    assert answer({"max_new_tokens": 8, "suppress_tokens": [first]})[0]["ids"][0] != first
+    assert first not in answer({"max_new_tokens": 8, "bad_words_ids": [[first]]})[0]["ids"]
+    short, _ = answer({"max_length": 12})
+    assert len(short["prompt_ids"]) + len(short["ids"]) == 12
+    _, errors = answer({"max_new_tokens": 2, "num_beams": 3, "typical_p": 0.5})
+    assert "asks for 'num_beams' 3, 'typical_p' 0.5, which this runner does not do" in errors
+
+
+def test_what_cannot_be_written_is_an_error(kjv_text: Path) -> None:
+    for arguments in ([], ["--json"]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            program = os.environ.get("DELTAVINO", "build/deltavino")
+            command = [program, "generate", str(kjv_text), "--prompt", "And", "--raw", "--ignore-eos", "--max-new-tokens", "1000", *arguments]
+            result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+        assert result.returncode == OUTPUT, result.stderr
+        assert result.stderr.count("error: cannot write to standard output: No space left on device") == 1
+
+
+def test_memory_grows_with_the_length_of_the_prompt(kjv_text: Path, tmp_path: Path) -> None:
+    def peak(words: int) -> tuple[int, int]:
+        (tmp_path / "prompt.txt").write_text("And the LORD said. " * words)
+        program = os.environ.get("DELTAVINO", "build/deltavino")
+        command = [program, "generate", str(kjv_text), "--file", str(tmp_path / "prompt.txt"), "--raw", "--json", "--max-new-tokens", "1"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        tokens = len(json.loads(process.stdout.read())["prompt_ids"])
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
+        return tokens, usage.ru_maxrss * 1024
+
+    tokens, small = peak(300)
+    more_tokens, large = peak(1500)
+    # Read at once, the longer one takes 64 kB more for each token more.
+    assert (large - small) / (more_tokens - tokens) < 35e3, (small, large)

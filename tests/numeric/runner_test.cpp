@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -112,7 +113,7 @@ TEST(Engine, PromptsAndDecodedTokensGiveTheLogitsOfTransformers) {
         const auto vocabulary = static_cast<std::ptrdiff_t>(expected.dim(2));
         for (std::size_t i = 0; i < next.size(); ++i) {
             const auto begin = expected.floats.begin() + static_cast<std::ptrdiff_t>(i) * vocabulary;
-            expect_logits(engine.feed({next[i]}, {}), {begin, begin + vocabulary});
+            expect_logits(engine.feed(Ids{next[i]}, {}), {begin, begin + vocabulary});
         }
     }
 }
@@ -130,12 +131,128 @@ TEST(Engine, WhatIsTakenBackLeavesNoTrace) {
     const Engine::Place place = engine.mark();
     engine.feed(prompts().at("picture.input_ids").integers, pictures_of(engine, "picture."));
     for (int i = 0; i < 5; ++i) {
-        engine.feed({30 + i}, {});
+        engine.feed(Ids{30 + i}, {});
     }
     engine.rewind(place);
     EXPECT_EQ(engine.history(), prompts().at("turn.first_ids").integers);
     expect_logits(engine.feed(prompts().at("turn.second_ids").integers, pictures_of(engine, "turn.second.")),
                   prompts().at("turn.logits").floats);
+}
+
+// Reads a prompt with pictures in pieces of some size: the logits, and those of some tokens after it.
+std::vector<float> logits_in_pieces(std::size_t piece, bool vision, const Ids& ids, const std::string& prefix) {
+    Engine engine(model_directory(vision), {"CPU", "f32"}, piece);
+    std::vector<float> all = copy(engine.feed(ids, vision ? pictures_of(engine, prefix) : std::vector<PictureRows>()));
+    EXPECT_EQ(engine.history(), ids);
+    for (const std::int64_t id : Ids{30, 31, 32}) {
+        const std::vector<float> next = copy(engine.feed(Ids{id}, {}));
+        all.insert(all.end(), next.begin(), next.end());
+    }
+    return all;
+}
+
+// The borders of the pieces fall into pictures, between two of them and between tokens of text.
+TEST(Engine, APromptInPiecesGivesTheLogitsOfTheWhole) {
+    constexpr double kPieceBound = 1e-4;
+    const Ids& text = prompts().at("text.input_ids").integers;
+    const Ids& picture = prompts().at("picture.input_ids").integers;
+    const std::vector<float> whole_text = logits_in_pieces(text.size(), false, text, "");
+    const std::vector<float> whole_picture = logits_in_pieces(picture.size(), true, picture, "picture.");
+    EXPECT_GT(picture.size(), 10u);
+    for (const std::size_t piece : {1, 2, 3, 5, 7, 16}) {
+        SCOPED_TRACE(piece);
+        EXPECT_LT(relative_error(logits_in_pieces(piece, false, text, ""), whole_text), kPieceBound);
+        EXPECT_LT(relative_error(logits_in_pieces(piece, true, picture, "picture."), whole_picture), kPieceBound);
+    }
+}
+
+TEST(Engine, PiecesLeaveAPlaceToComeBackTo) {
+    Engine engine(model_directory(true), {"CPU", "f32"}, 3);
+    engine.feed(prompts().at("turn.first_ids").integers, pictures_of(engine, "turn.first."));
+    const Engine::Place place = engine.mark();
+    engine.feed(prompts().at("picture.input_ids").integers, pictures_of(engine, "picture."));
+    engine.rewind(place);
+    expect_logits(engine.feed(prompts().at("turn.second_ids").integers, pictures_of(engine, "turn.second.")),
+                  prompts().at("turn.logits").floats);
+}
+
+// Stops at the nth question whether to stop.
+struct StopAt {
+    int n = 0;
+    bool operator()() { return --n < 0; }
+};
+
+bool cancelled(const std::function<void()>& call) {
+    try {
+        call();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::Cancelled) << error.what();
+        return true;
+    }
+    return false;
+}
+
+TEST(Engine, ReadingStopsBetweenAndWithinPieces) {
+    Engine engine(model_directory(true), {"CPU", "f32"}, 5);
+    engine.feed(prompts().at("turn.first_ids").integers, pictures_of(engine, "turn.first."));
+    const Engine::Place place = engine.mark();
+    const auto pictures = pictures_of(engine, "picture.");
+    for (const int n : {0, 1, 2, 3, 5}) {  // before the first piece, in it, between it and the second, ...
+        SCOPED_TRACE(n);
+        EXPECT_TRUE(cancelled([&] { engine.feed(prompts().at("picture.input_ids").integers, pictures, StopAt{n}); }));
+        engine.rewind(place);
+        EXPECT_EQ(engine.history(), prompts().at("turn.first_ids").integers);
+    }
+    expect_logits(engine.feed(prompts().at("turn.second_ids").integers, pictures_of(engine, "turn.second.")),
+                  prompts().at("turn.logits").floats);
+    // A single token is not worth asking for, and one that is not stopped is read.
+    EXPECT_FALSE(cancelled([&] { engine.feed(Ids{30}, {}, StopAt{0}); }));
+    engine.reset();
+    EXPECT_FALSE(cancelled([&] { engine.feed(Ids{30, 31}, {}, StopAt{1000000}); }));
+}
+
+TEST(Engine, LookingStopsToo) {
+    Engine& engine = vision_engine();
+    const fs::path picture = kExample / "pictures" / "red-circle-on-blue.png";
+    const std::vector<float> rows = engine.look_at(picture).rows;
+    for (const int n : {0, 1, 2, 3, 4}) {
+        EXPECT_TRUE(cancelled([&] { engine.look_at(picture, StopAt{n}); })) << n;
+    }
+    EXPECT_EQ(engine.look_at(picture).rows, rows);
+}
+
+// A directory like the exported one whose key and value states hold 40 tokens.
+fs::path bounded_directory(const TemporaryDirectory& target) {
+    fs::copy(model_directory(false), target.path(), fs::copy_options::recursive);
+    const auto model = read_model(model_directory(false) / "openvino_model.xml");
+    for (const auto& variable : model->get_variables()) {
+        ov::op::util::VariableInfo info = variable->get_info();
+        const bool key_or_value = info.variable_id.find(".key.") != std::string::npos ||
+                                  info.variable_id.find(".value.") != std::string::npos;
+        if (key_or_value) {
+            info.data_shape[2] = ov::Dimension(0, 40);
+            variable->update(info);
+        }
+    }
+    ov::save_model(model, target.path() / "openvino_model.xml", false);
+    return target.path();
+}
+
+TEST(Engine, SaysWhatTheStatesHold) {
+    const TemporaryDirectory target;
+    Engine engine(bounded_directory(target), {"CPU", "f32"});
+    EXPECT_EQ(engine.capacity(), 40u);
+    EXPECT_FALSE(vision_engine().capacity());
+    engine.feed(Ids(39, 30), {});
+    try {
+        engine.feed(Ids{30, 31}, {});
+        FAIL() << "read more than the states hold";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::Input);
+        EXPECT_NE(std::string(error.what()).find("cannot read 41 tokens: the states of the model hold 40"),
+                  std::string::npos)
+            << error.what();
+    }
 }
 
 // A conversation in pieces, with what thinking left taken back, against the whole history read at once.
@@ -152,7 +269,7 @@ void check_conversation(Engine& engine, double bound) {
     engine.feed(engine.encode(first, {}), {});
     const Engine::Place place = engine.mark();
     for (const std::int64_t id : engine.encode(said, {})) {
-        engine.feed({id}, {});
+        engine.feed(Ids{id}, {});
     }
     engine.rewind(place);
     engine.feed(engine.encode(replay, {}), {});
@@ -313,12 +430,122 @@ TEST(Runner, AFailureWhileReadingBeginsAnew) {
     const auto broken = [](std::string_view) {
         throw std::runtime_error("the sink is full");
     };
-    EXPECT_THROW(runner.ask({"And?", {}}, {}, broken), std::runtime_error);
+    try {
+        runner.ask({"And?", {}}, {}, broken);
+        FAIL() << "nothing was thrown";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::Output);
+        EXPECT_STREQ(error.what(), "cannot hand out the answer: the sink is full");
+    }
     EXPECT_FALSE(runner.remembers());
     const Answer again = runner.ask(question, {}, nullptr);
     EXPECT_EQ(again.context_tokens, 0u);
     EXPECT_EQ(again.prompt_ids, expected.prompt_ids);
     EXPECT_EQ(again.ids, expected.ids);
+}
+
+// Asks to stop at the nth question, then no more.
+class StoppingProgress : public SilentProgress {
+public:
+    int n = -1;
+    bool cancelled() override { return n >= 0 && n-- == 0; }
+};
+
+TEST(Runner, AStoppedQuestionLeavesTheConversation) {
+    StoppingProgress progress;
+    Runner runner(exact(true), progress);
+    const Question first{"What is in the picture?", {kExample / "pictures" / "red-circle-on-blue.png"}};
+    const Question second{"What is in the picture?", {kExample / "pictures" / "green-square-on-white.png"}};
+    runner.ask(first, {}, nullptr);
+    const Answer expected = runner.ask(second, {}, nullptr);
+    runner.begin(std::nullopt);
+    // At least five questions belong to the picture, two to the turn, two to the opening of the answer.
+    for (const int n : {0, 4, 6, 8}) {
+        progress.n = n;
+        const Answer stopped = runner.ask(first, {}, nullptr);
+        EXPECT_EQ(stopped.finish, FinishReason::Cancelled);
+        EXPECT_TRUE(stopped.ids.empty());
+        EXPECT_FALSE(runner.remembers());
+    }
+    runner.ask(first, {}, nullptr);
+    for (const int n : {0, 4, 6, 8}) {
+        progress.n = n;
+        EXPECT_EQ(runner.ask(second, {}, nullptr).finish, FinishReason::Cancelled);
+        EXPECT_TRUE(runner.remembers());
+    }
+    const Answer answer = runner.ask(second, {}, nullptr);
+    EXPECT_EQ(answer.prompt_ids, expected.prompt_ids);
+    EXPECT_EQ(answer.ids, expected.ids);
+}
+
+TEST(Runner, AStoppedAnswerIsPartOfTheConversation) {
+    StoppingProgress progress;
+    Runner runner(exact(false), progress);
+    GenerateOptions options;
+    options.ignore_eos = true;
+    const TextSink stop_at_once = [&progress](std::string_view) {
+        progress.n = 0;
+    };
+    const Answer stopped = runner.ask({"And the LORD", {}}, options, stop_at_once);
+    EXPECT_EQ(stopped.finish, FinishReason::Cancelled);
+    EXPECT_FALSE(stopped.ids.empty());
+    EXPECT_LT(stopped.ids.size(), 5u);
+    options.max_new_tokens = 1;
+    const Answer next = runner.ask({"And?", {}}, options, nullptr);
+    EXPECT_NE(next.prompt.find("<|im_start|>assistant\n" + stopped.text + "<|im_end|>"), std::string::npos)
+        << next.prompt;
+}
+
+// A copy of the exported directory with another generation_config.json or config.json.
+fs::path changed_directory(const TemporaryDirectory& target, const char* name, const std::string& text) {
+    fs::copy(model_directory(false), target.path(), fs::copy_options::recursive);
+    write_text_file(target.path() / name, text);
+    return target.path();
+}
+
+TEST(Runner, SaysOnceWhenATextIsLongerThanTheModelWasMadeFor) {
+    TemporaryDirectory copy;
+    RunnerOptions options = exact(false);
+    options.model = changed_directory(copy, "config.json", R"({"max_position_embeddings": 20})");
+    SilentProgress progress;
+    Runner runner(options, progress);
+    GenerateOptions short_answer;
+    short_answer.max_new_tokens = 2;
+    short_answer.ignore_eos = true;
+    runner.complete({"In the", {}}, short_answer, nullptr);
+    EXPECT_TRUE(progress.notes.empty());
+    runner.complete({"one two three four five six seven eight nine ten eleven twelve thirteen fourteen", {}},
+                    short_answer, nullptr);
+    runner.complete({"one two three four five six seven eight nine ten eleven twelve thirteen fourteen", {}},
+                    short_answer, nullptr);
+    ASSERT_EQ(progress.notes.size(), 1u);
+    EXPECT_NE(progress.notes.front().find("more than the 20 that the model was made for"), std::string::npos);
+}
+
+TEST(Runner, EndsAtStopStringsAndLengthsOfTheFile) {
+    TemporaryDirectory copy;
+    RunnerOptions options = exact(false);
+    options.model = changed_directory(copy, "generation_config.json", R"({"eos_token_id": 4096, "max_length": 12})");
+    SilentProgress progress;
+    Runner runner(options, progress);
+    const Answer whole = runner.complete({"In the beginning", {}}, {}, nullptr);
+    EXPECT_EQ(whole.finish, FinishReason::Length);
+    EXPECT_EQ(whole.prompt_ids.size() + whole.ids.size(), 12u);
+    GenerateOptions stopping;
+    ASSERT_GT(whole.text.size(), 8u);
+    stopping.stop_strings = {whole.text.substr(2, 4)};
+    const Answer stopped = runner.complete({"In the beginning", {}}, stopping, nullptr);
+    EXPECT_EQ(stopped.finish, FinishReason::StopString);
+    EXPECT_LT(stopped.ids.size(), whole.ids.size());
+    EXPECT_TRUE(whole.text.starts_with(stopped.text));
+    EXPECT_NE(stopped.text.find(stopping.stop_strings.front()), std::string::npos);
+    try {
+        runner.complete({"one two three four five six seven eight nine ten eleven twelve thirteen", {}}, {}, nullptr);
+        FAIL() << "nothing was thrown";
+    } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find("'max_length' of generation_config.json allows 12"), std::string::npos)
+            << error.what();
+    }
 }
 
 TEST(Runner, GoesOnPastTheEndWhenAsked) {

@@ -13,7 +13,16 @@ namespace deltavino::runtime {
 namespace {
 
 std::int64_t next(Sampler& sampler, std::vector<float> logits, const std::vector<std::int64_t>& context = {}) {
-    return sampler.next(logits, context);
+    return sampler.next(logits, {context, context.size()});
+}
+
+SamplingSettings sampling(double temperature, std::uint64_t top_k, double top_p) {
+    SamplingSettings settings;
+    settings.sample = true;
+    settings.temperature = temperature;
+    settings.top_k = top_k;
+    settings.top_p = top_p;
+    return settings;
 }
 
 // How often each token comes out of 20000 draws.
@@ -42,8 +51,7 @@ TEST(Sampler, TakesTheMostLikelyTokenAndTheFirstOfEquals) {
 }
 
 TEST(Sampler, TemperatureZeroAndTopOneAreGreedy) {
-    for (const SamplingSettings& settings :
-         {SamplingSettings{true, 0.0, 0, 1.0, 1.0}, SamplingSettings{true, 5.0, 1, 1.0, 1.0}}) {
+    for (const SamplingSettings& settings : {sampling(0.0, 0, 1.0), sampling(5.0, 1, 1.0)}) {
         Sampler sampler(settings, 3);
         for (int i = 0; i < 50; ++i) {
             ASSERT_EQ(next(sampler, {1.0f, 1.1f, 0.9f}), 1);
@@ -52,7 +60,7 @@ TEST(Sampler, TemperatureZeroAndTopOneAreGreedy) {
 }
 
 TEST(Sampler, DrawsWithTheProbabilitiesOfTheLogits) {
-    const auto result = shares({true, 1.0, 0, 1.0, 1.0}, logits_of({0.1, 0.6, 0.3}));
+    const auto result = shares(sampling(1.0, 0, 1.0), logits_of({0.1, 0.6, 0.3}));
     EXPECT_NEAR(result.at(0), 0.1, 0.01);
     EXPECT_NEAR(result.at(1), 0.6, 0.01);
     EXPECT_NEAR(result.at(2), 0.3, 0.01);
@@ -60,12 +68,12 @@ TEST(Sampler, DrawsWithTheProbabilitiesOfTheLogits) {
 
 TEST(Sampler, TemperatureFlattens) {
     // p^(1/2), normalised: 0.8 and 0.2 become 2/3 and 1/3.
-    const auto result = shares({true, 2.0, 0, 1.0, 1.0}, logits_of({0.8, 0.2}));
+    const auto result = shares(sampling(2.0, 0, 1.0), logits_of({0.8, 0.2}));
     EXPECT_NEAR(result.at(0), 2.0 / 3, 0.01);
 }
 
 TEST(Sampler, TopKKeepsTheMostLikely) {
-    const auto result = shares({true, 1.0, 2, 1.0, 1.0}, logits_of({0.1, 0.5, 0.15, 0.25}));
+    const auto result = shares(sampling(1.0, 2, 1.0), logits_of({0.1, 0.5, 0.15, 0.25}));
     EXPECT_EQ(result.size(), 2u);
     EXPECT_NEAR(result.at(1), 2.0 / 3, 0.01);
     EXPECT_NEAR(result.at(3), 1.0 / 3, 0.01);
@@ -73,18 +81,44 @@ TEST(Sampler, TopKKeepsTheMostLikely) {
 
 TEST(Sampler, TopPKeepsTheTokenThatCrossesTheBorder) {
     const auto logits = logits_of({0.5, 0.3, 0.15, 0.05});
-    EXPECT_EQ(shares({true, 1.0, 0, 0.6, 1.0}, logits).size(), 2u);
-    EXPECT_EQ(shares({true, 1.0, 0, 0.4, 1.0}, logits).size(), 1u);
-    EXPECT_EQ(shares({true, 1.0, 0, 1.0, 1.0}, logits).size(), 4u);
+    EXPECT_EQ(shares(sampling(1.0, 0, 0.6), logits).size(), 2u);
+    EXPECT_EQ(shares(sampling(1.0, 0, 0.4), logits).size(), 1u);
+    EXPECT_EQ(shares(sampling(1.0, 0, 1.0), logits).size(), 4u);
 }
 
 TEST(Sampler, TopPCountsAfterTopK) {
     // Of the two kept, 0.5 / 0.8 = 0.625 is enough for 0.6.
-    EXPECT_EQ(shares({true, 1.0, 2, 0.6, 1.0}, logits_of({0.5, 0.3, 0.15, 0.05})).size(), 1u);
+    EXPECT_EQ(shares(sampling(1.0, 2, 0.6), logits_of({0.5, 0.3, 0.15, 0.05})).size(), 1u);
+}
+
+TEST(Sampler, MinPCountsFromTheBestToken) {
+    const auto logits = logits_of({0.5, 0.3, 0.15, 0.05});
+    SamplingSettings settings = sampling(1.0, 0, 1.0);
+    settings.min_p = 0.25;  // of 0.5: 0.15 stays, 0.05 goes
+    const auto result = shares(settings, logits);
+    EXPECT_EQ(result.size(), 3u);
+    EXPECT_NEAR(result.at(0), 0.5 / 0.95, 0.01);
+    settings.min_p = 1.0;
+    EXPECT_EQ(shares(settings, logits).size(), 1u);
+}
+
+TEST(Sampler, RefusesWhenEveryTokenIsForbidden) {
+    SamplingSettings settings;
+    settings.logits.suppress_tokens = {0, 1, 2};
+    Sampler sampler(settings, 0);
+    try {
+        next(sampler, {1.0f, 2.0f, 3.0f});
+        FAIL() << "chose a forbidden token";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::Input);
+        EXPECT_NE(std::string(error.what()).find("forbid every token"), std::string::npos) << error.what();
+    }
 }
 
 TEST(Sampler, RepetitionPenaltyDividesPositiveAndMultipliesNegative) {
-    Sampler sampler({false, 1.0, 0, 1.0, 2.0}, 0);
+    SamplingSettings settings;
+    settings.logits.repetition_penalty = 2.0;
+    Sampler sampler(settings, 0);
     EXPECT_EQ(next(sampler, {3.0f, 2.0f, -5.0f}, {0, 0}), 1);    // 3 / 2 < 2
     EXPECT_EQ(next(sampler, {-1.5f, -2.0f, -5.0f}, {0}), 1);     // -1.5 * 2 < -2
     EXPECT_EQ(next(sampler, {3.0f, 2.0f, -5.0f}, {99, -1}), 0);  // ids beyond the vocabulary do not matter
@@ -93,7 +127,7 @@ TEST(Sampler, RepetitionPenaltyDividesPositiveAndMultipliesNegative) {
 TEST(Sampler, SameSeedSameTokens) {
     const std::vector<float> logits(1000, 0.0f);
     const auto draw = [&](std::uint64_t seed) {
-        Sampler sampler({true, 1.0, 0, 1.0, 1.0}, seed);
+        Sampler sampler(sampling(1.0, 0, 1.0), seed);
         std::vector<std::int64_t> ids;
         for (int i = 0; i < 8; ++i) {
             ids.push_back(next(sampler, logits));
@@ -129,11 +163,19 @@ TEST(Sampler, RefusesSettingsOutsideTheirRange) {
         }
         return ErrorKind::Internal;
     };
-    EXPECT_EQ(kind({true, -0.1, 0, 1.0, 1.0}), ErrorKind::Usage);
-    EXPECT_EQ(kind({true, std::nan(""), 0, 1.0, 1.0}), ErrorKind::Usage);
-    EXPECT_EQ(kind({true, 1.0, 0, 0.0, 1.0}), ErrorKind::Usage);
-    EXPECT_EQ(kind({true, 1.0, 0, 1.5, 1.0}), ErrorKind::Usage);
-    EXPECT_EQ(kind({true, 1.0, 0, 1.0, 0.0}), ErrorKind::Usage);
+    EXPECT_EQ(kind(sampling(-0.1, 0, 1.0)), ErrorKind::Usage);
+    EXPECT_EQ(kind(sampling(std::nan(""), 0, 1.0)), ErrorKind::Usage);
+    EXPECT_EQ(kind(sampling(1.0, 0, 0.0)), ErrorKind::Usage);
+    EXPECT_EQ(kind(sampling(1.0, 0, 1.5)), ErrorKind::Usage);
+    SamplingSettings settings;
+    settings.min_p = 1.5;
+    EXPECT_EQ(kind(settings), ErrorKind::Usage);
+    settings = {};
+    settings.logits.repetition_penalty = 0.0;
+    EXPECT_EQ(kind(settings), ErrorKind::Usage);
+    settings = {};
+    settings.logits.presence_penalty = std::nan("");
+    EXPECT_EQ(kind(settings), ErrorKind::Usage);
 }
 
 }  // namespace

@@ -36,49 +36,6 @@ bool contains(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
 }
 
-TEST_F(Settings, GenerationDefaultsOfAnAbsentFile) {
-    const GenerationDefaults defaults = read_generation_defaults(path());
-    EXPECT_TRUE(defaults.eos_ids.empty());
-    EXPECT_FALSE(defaults.do_sample);
-    EXPECT_FALSE(defaults.temperature);
-}
-
-TEST_F(Settings, GenerationDefaultsAreRead) {
-    write("generation_config.json",
-          R"({"eos_token_id": [5, 3], "do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
-        "repetition_penalty": 1, "max_new_tokens": 100, "pad_token_id": null, "num_beams": 4, "min_p": 0})");
-    const GenerationDefaults defaults = read_generation_defaults(path());
-    EXPECT_EQ(defaults.eos_ids, (std::vector<std::int64_t>{5, 3}));
-    EXPECT_TRUE(defaults.do_sample);
-    EXPECT_EQ(defaults.temperature, 0.6);
-    EXPECT_EQ(defaults.top_k, 20u);
-    EXPECT_EQ(defaults.top_p, 0.95);
-    EXPECT_EQ(defaults.repetition_penalty, 1.0);
-    EXPECT_EQ(defaults.max_new_tokens, 100u);
-    EXPECT_EQ(defaults.ignored, (std::vector<std::string>{"'num_beams' 4"}));
-}
-
-TEST_F(Settings, OneEndOfSequenceIdNeedsNoList) {
-    write("generation_config.json", R"({"eos_token_id": 7})");
-    EXPECT_EQ(read_generation_defaults(path()).eos_ids, (std::vector<std::int64_t>{7}));
-}
-
-TEST_F(Settings, WrongTypesAreErrors) {
-    const auto read = [this] {
-        read_generation_defaults(path());
-    };
-    write("generation_config.json", R"({"temperature": "hot"})");
-    EXPECT_TRUE(contains(message(ErrorKind::Input, read), "'temperature' is \"hot\", expected a number"));
-    write("generation_config.json", R"({"top_k": -1})");
-    EXPECT_TRUE(contains(message(ErrorKind::Input, read), "'top_k' is -1, expected a count"));
-    write("generation_config.json", R"({"eos_token_id": ["</s>"]})");
-    EXPECT_TRUE(contains(message(ErrorKind::Input, read), "'eos_token_id'"));
-    write("generation_config.json", "[]");
-    EXPECT_TRUE(contains(message(ErrorKind::Input, read), "expected a JSON object"));
-    write("generation_config.json", "{");
-    EXPECT_TRUE(contains(message(ErrorKind::Input, read), "generation_config.json"));
-}
-
 TEST_F(Settings, PictureSettingsComeFromTheProcessorFileFirst) {
     write("preprocessor_config.json", R"({"patch_size": 8, "size": {"shortest_edge": 10, "longest_edge": 20}})");
     EXPECT_EQ(read_picture_settings(path()).patch_size, 8u);
@@ -132,7 +89,33 @@ TEST_F(Settings, PositionGridIsASquare) {
     write("config.json", R"({"vision_config": {}})");
     EXPECT_EQ(read_position_grid_side(path()), 48u);
     write("config.json", R"({"vision_config": {"num_position_embeddings": 63}})");
-    EXPECT_TRUE(contains(message(ErrorKind::Input, [this] { read_position_grid_side(path()); }), "expected a square"));
+    EXPECT_TRUE(contains(message(ErrorKind::Input, [this] { read_position_grid_side(path()); }),
+                         "/vision_config/num_position_embeddings is 63, expected a square"));
+}
+
+TEST_F(Settings, PicturesReportEverythingWrongAtOnce) {
+    write(
+        "preprocessor_config.json",
+        R"({"patch_size": "16", "merge_size": 0, "do_resize": 1, "image_mean": [1, 2], "size": {"longest_edge": -1}})");
+    const std::string all = message(ErrorKind::Input, [this] { read_picture_settings(path()); });
+    for (const char* part : {"preprocessor_config.json'", "5 problems", "/patch_size is \"16\"", "/merge_size is 0",
+                             "/do_resize is 1", "/image_mean is [1,2]", "/size/longest_edge is -1"}) {
+        EXPECT_TRUE(contains(all, part)) << part << " in " << all;
+    }
+    write("processor_config.json", R"({"image_processor": [1]})");
+    EXPECT_TRUE(contains(message(ErrorKind::Input, [this] { read_picture_settings(path()); }),
+                         "/image_processor is [1], expected an object"));
+}
+
+TEST_F(Settings, MaxPositionsOfTheTextConfigComeFirst) {
+    EXPECT_FALSE(read_max_positions(path()));
+    write("config.json", R"({"max_position_embeddings": 64})");
+    EXPECT_EQ(read_max_positions(path()), 64u);
+    write("config.json", R"({"max_position_embeddings": 64, "text_config": {"max_position_embeddings": 128}})");
+    EXPECT_EQ(read_max_positions(path()), 128u);
+    write("config.json", R"({"max_position_embeddings": -1})");
+    EXPECT_TRUE(
+        contains(message(ErrorKind::Input, [this] { read_max_positions(path()); }), "/max_position_embeddings"));
 }
 
 TEST_F(Settings, ChatTemplateFilesInOrder) {

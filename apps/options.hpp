@@ -1,0 +1,15 @@
+// The options of each command. What is parsed goes into the structs, which must outlive the commands.
+#pragma once
+
+#include "command_line.hpp"
+#include "commands.hpp"
+
+namespace deltavino::app {
+
+Command export_options(ExportCommand& command);
+Command generate_options(GenerateCommand& command);
+Command inspect_options(InspectCommand& command);
+Command eval_options(EvalCommand& command);
+Command check_options(CheckCommand& command);
+
+}  // namespace deltavino::app

@@ -1,0 +1,155 @@
+#include "options.hpp"
+
+#include <fmt/format.h>
+
+namespace deltavino::app {
+namespace {
+
+void add_compression(Command& command, CompressionOptions& options) {
+    command.group("Compression");
+    command.value("--weight-format", "FORMAT",
+                  "fp32, fp16, bf16, int8, int4, nf4 or mxfp4 [every tensor keeps its own type]",
+                  text_into(options.weight_format));
+    command.flag("--sym", "int8, int4: symmetric, without zero points", [&options]() { options.sym = true; });
+    command.value("--group-size", "N",
+                  "4 bit: columns that share a scale; -1 is a whole row [128; mixtures of experts 64; mxfp4 32]",
+                  whole_into(options.group_size));
+    command.value(
+        "--group-size-fallback", "RULE",
+        "When the group size does not divide a weight: error; ignore (leave it as it is); adjust (the largest "
+        "smaller one from 32 up, else 8 bit) [adjust]",
+        text_into(options.group_size_fallback));
+    command.value("--ratio", "X",
+                  "Share of the 4-bit weights that stay 4 bit; the most sensitive others get the backup precision [1]",
+                  real_into(options.ratio));
+    command.value("--backup-precision", "TYPE",
+                  "For weights that are not 4 bit: none, int8_sym or int8_asym [embedding and head int8_sym, others "
+                  "int8_asym]",
+                  text_into(options.backup_precision));
+    command.flag("--all-layers", "4 bit for the embedding and the head too",
+                 [&options]() { options.all_layers = true; });
+    command.list("--keep", "GLOB=TYPE",
+                 "Store weights whose name matches the glob as TYPE: stored, fp32, fp16, bf16, int8_sym, int8_asym, "
+                 "int4_sym, int4_asym; may be repeated",
+                 [&options](const std::string& text) { options.keep.push_back(text); });
+    command.value("--scale-search", "WAY",
+                  "least-error: search scales and zero points for the least squared error; nncf: the bits that nncf "
+                  "writes [least-error]",
+                  text_into(options.scale_search));
+}
+
+// Options of optimum-cli that change nothing here. `only`: the one value that is taken; empty: any.
+struct Noted {
+    const char* name;
+    Values values;
+    const char* only;
+    const char* why;
+};
+constexpr Noted kNoted[] = {
+    {"--framework", Values::One, "pt", "weights are read from safetensors without a framework"},
+    {"--library", Values::One, "transformers", "checkpoints of transformers are the only ones it reads"},
+    {"--trust-remote-code", Values::None, "", "code of a checkpoint is never run"},
+    {"--cache_dir", Values::One, "", "the checkpoint is read where it lies"},
+    {"--pad-token-id", Values::One, "", "the export does not depend on it"},
+    {"--model-kwargs", Values::One, "{}", "no model code is called"},
+    {"--sensitivity-metric", Values::One, "weight_quantization_error", "--ratio measures the error of the weights"},
+};
+
+// Options of optimum-cli that ask for something that is not done here, and what to use instead.
+struct Refused {
+    const char* name;
+    Values values;
+    const char* why;
+};
+constexpr const char* kNoData =
+    "needs sample data and a model that runs; without data, --scale-search least-error (the default) and --ratio "
+    "lower the error";
+constexpr const char* kNoActivations = "quantizes activations; --weight-format compresses weights";
+constexpr Refused kRefused[] = {
+    {"--dataset", Values::One, kNoData},
+    {"--num-samples", Values::One, kNoData},
+    {"--awq", Values::None, kNoData},
+    {"--scale-estimation", Values::None, kNoData},
+    {"--gptq", Values::None, kNoData},
+    {"--lora-correction", Values::None, kNoData},
+    {"--quantization-statistics-path", Values::One, kNoData},
+    {"--quant-mode", Values::One, kNoActivations},
+    {"--smooth-quant-alpha", Values::One, kNoActivations},
+    {"--disable-stateful", Values::None,
+     "models with their states as inputs are not written; the stateful one runs in "
+     "openvino_genai and optimum-intel"},
+    {"--variant", Values::One, "give a folder that holds only the weights of that variant"},
+};
+
+void add_optimum(Command& command, ExportCommand& out) {
+    for (const Noted& noted : kNoted) {
+        command.hidden(noted.name, noted.values, [&out, &noted](const std::string& text) {
+            const std::string only = noted.only;
+            if (!only.empty() && text != only) {
+                out.refused.push_back(fmt::format("{} {}: only '{}' is supported", noted.name, text, only));
+            } else {
+                out.notes.push_back(fmt::format("{} changes nothing here: {}", noted.name, noted.why));
+            }
+        });
+    }
+    for (const Refused& refused : kRefused) {
+        command.hidden(refused.name, refused.values, [&out, &refused](const std::string&) {
+            out.refused.push_back(fmt::format("{} {}", refused.name, refused.why));
+        });
+    }
+}
+
+void check(const ExportCommand& command) {
+    std::string missing;
+    for (const auto& [name, path] : {std::pair{"the checkpoint (-m DIR)", &command.options.model},
+                                     std::pair{"the directory to write (OUTPUT)", &command.options.output}}) {
+        missing += path->empty() ? fmt::format("{}{}", missing.empty() ? "" : " and ", name) : "";
+    }
+    if (!missing.empty()) {
+        throw Error(ErrorKind::Usage, fmt::format("{} must be given", missing));
+    }
+}
+
+}  // namespace
+
+Command export_options(ExportCommand& out) {
+    ExportOptions& options = out.options;
+    Command command("export", "Write an OpenVINO model directory from a Hugging Face checkpoint directory");
+    command.value("output", "DIR", "Directory to write; it appears only when everything is done",
+                  path_into(options.output));
+    command.group("Options");
+    command.value("-m,--model", "DIR", "Checkpoint directory: config.json, *.safetensors, tokenizer files (required)",
+                  path_into(options.model));
+    command.value("--task", "TASK",
+                  "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
+                  text_into(options.task));
+    command.value("--report", "FILE", "Write what became of each tensor to this JSON file", path_into(options.report));
+    command.flag("--force", "Replace the output directory when it holds an export", [&options]() { options.force = true; });
+    command.flag("--verify",
+                 "Check the finished export against the checkpoint (see check) before it appears; a wrong one does not",
+                 [&out]() { out.verify = true; });
+    command.flag("--no-sync", "Do not wait until the files are on the disk; a power cut soon after can damage them",
+                 [&options]() { options.sync = false; });
+    command.flag("--disable-convert-tokenizer", "Do not write the tokenizer and detokenizer models",
+                 [&options]() { options.convert_tokenizer = false; });
+    command.flag("--assume-tied-head",
+                 "Use the embedding as the head when config.json says untied but no head is there",
+                 [&options]() { options.assume_tied_head = true; });
+    command.flag("--allow-nonfinite", "Export weights that hold NaN or infinity",
+                 [&options]() { options.allow_nonfinite = true; });
+    command.value("--threads", "N", "Threads that convert weights; 0 takes one per core [0]",
+                  count_into(options.threads));
+    add_compression(command, options.compression);
+    add_optimum(command, out);
+    command.group("Options");
+    command.example("deltavino export -m ./Qwen3.5-0.8B ./qwen-int4 --weight-format int4");
+    command.example("deltavino export -m ./Qwen3.5-0.8B ./qwen-text --task text-generation-with-past");
+    command.example("deltavino export -m ./Qwen3.5-0.8B ./qwen-mixed --weight-format int4 --ratio 0.8 --group-size 64");
+    command.example(
+        "deltavino export -m ./Qwen3.5-0.8B ./qwen-kept --weight-format int4 --keep '*.o_proj.*=int8_asym'");
+    command.check([&out]() { check(out); });
+    command.run([&out]() { return run_export(out); });
+    return command;
+}
+
+}  // namespace deltavino::app
