@@ -87,7 +87,8 @@ def expression_case(seed: int) -> dict:
     return {"template": "{{ " + expression(r, r.choice([1, 1, 2, 2, 3])) + " }}", "variables": VARIABLES}
 
 
-NAMES = ["a", "b", "x", "s", "n"]
+# None of VARIABLES: jinja2 decides while compiling that a name which a block sets later is not the outer one.
+NAMES = ["a", "b", "x", "y", "z"]
 DATA = ["text", " ", "\n", "  \n", "\n    ", "<|im_start|>", "é\n", "\t"]
 
 

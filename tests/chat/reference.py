@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
+import functools
 import json
 import subprocess
 from pathlib import Path
@@ -52,16 +54,20 @@ def environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
 ENVIRONMENT = environment()
 
 
+@functools.lru_cache
+def compiled(template: str) -> jinja2.Template:
+    return ENVIRONMENT.from_string(template)
+
+
 def expected(case: dict) -> tuple[str | None, str]:
     """(text, "") or (None, what was raised)."""
     try:
-        template = ENVIRONMENT.from_string(case["template"])
-        return template.render(
-            messages=case.get("messages", []),
-            tools=case.get("tools"),
+        return compiled(case["template"]).render(
+            messages=copy.deepcopy(case.get("messages", [])),  # filters may change what they are given
+            tools=copy.deepcopy(case.get("tools")),
             documents=None,
             add_generation_prompt=case.get("add_generation_prompt", True),
-            **case.get("variables", {}),
+            **copy.deepcopy(case.get("variables", {})),
         ), ""
     except Exception as error:  # noqa: BLE001 - whatever a template makes Python raise
         return None, f"{type(error).__name__}: {error}"

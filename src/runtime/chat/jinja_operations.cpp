@@ -325,6 +325,13 @@ Value slice_of(Meter& meter, const Value& value, const Value& start, const Value
                                                                            static_cast<std::size_t>(end - begin));
         return Value::of(text->slice(first, last));
     }
+    if (const Range* range = value.range()) {
+        std::int64_t stride = 0;
+        if (__builtin_mul_overflow(range->step, by, &stride) || std::abs(stride) > kMaxRange * kMaxRange) {
+            meter.unsupported("a step beyond 64 bits");
+        }
+        return Value::Storage(Range{range->start + begin * range->step, range->start + end * range->step, stride});
+    }
     const std::vector<Value> all = items_of(meter, value);
     std::vector<Value> items;
     std::int64_t i = begin;
@@ -335,7 +342,7 @@ Value slice_of(Meter& meter, const Value& value, const Value& start, const Value
         }
     }
     if (text == nullptr) {
-        return make_sequence(meter, std::move(items), value.sequence() != nullptr && value.sequence()->tuple);
+        return make_sequence(meter, std::move(items), value.sequence()->tuple);
     }
     Text joined;
     for (const Value& item : items) {

@@ -238,6 +238,10 @@ std::optional<std::string> hash_key(const Value& value) {
         }
         return key;
     }
+    if (const Range* range = value.range()) {
+        return range->size() < 2 ? fmt::format("r{}:{}", range->size(), range->size() == 0 ? 0 : range->start)
+                                 : fmt::format("r{}:{}:{}", range->size(), range->start, range->step);
+    }
     if (value.object() != nullptr) {
         return fmt::format("o{}", reinterpret_cast<std::uintptr_t>(value.object()));
     }
