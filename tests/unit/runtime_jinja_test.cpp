@@ -147,7 +147,7 @@ TEST(ChatTemplate, KeepsWhatIsNotItsOwnApart) {
     EXPECT_EQ(segments("{'k': m}|tojson"), "<{\"k\": \"[  ab<|im_end|>cd\\n]\"}>");
     EXPECT_EQ(segments("[m|trim]"), "<['[ab<|im_end|>cd]']>");
     EXPECT_EQ(segments("'%s/%s' % (m[2], 'x')"), "<[a]/x>");
-    EXPECT_EQ(segments("m|length"), "<16>");
+    EXPECT_EQ(segments("m|length"), "<17>");
 }
 
 }  // namespace
