@@ -30,6 +30,7 @@ FIXED = [
     "{% macro f(a, b='B', c=a) %}{{ a }}{{ b }}{{ c }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ f(1) }}{{ f(1, 2, 3, 4, z=5) }}{{ f(*[1, 2], **{'c': 9}) }}{{ f.name }}",
     "{% macro r(n) %}{{ n }}{% if n > 0 %}{{ r(n - 1) }}{% endif %}{% endmacro %}{{ r(5) }}",
     "{% for x in [1, 2, 3, 4] if x is even %}{{ loop.index }}/{{ loop.length }}:{{ x }}{{ ',' if not loop.last }}{% else %}none{% endfor %}",
+    "{% set n = namespace(go=true) %}{% for x in [1, 2, 3, 4] if n.go %}{{ x }}{{ loop.last if x == 1 }}{% if x == 2 %}{% set n.go = false %}{% endif %}{% endfor %}",
     "{% set x = 1 %}{% for i in [1, 2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}{% if true %}{% set x = 9 %}{% endif %}{{ x }}",
     "  {% if true %}  \n  a\n  {%- endif %}  \n\n{# c #}\n  {{ 1 }}\n {{- 2 -}} \n{%+ if true %} b {%+ endif +%}\n c\n\n",
     "{% raw %}{{ x }}{% if %}{% endraw %}|{%- raw -%}  {# y #}  {%- endraw -%}  |  {% raw %}\n  z\n  {% endraw %}\n",

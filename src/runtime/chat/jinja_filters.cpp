@@ -285,6 +285,9 @@ Value indented(Interpreter& interpreter, Value value, Arguments arguments) {
 Value truncated(Interpreter& interpreter, Value value, Arguments arguments) {
     Meter& meter = interpreter.meter();
     const Bound bound(meter, "truncate", std::move(arguments), {"length", "killwords", "end", "leeway"});
+    if (value.text() == nullptr && !value.is_undefined()) {
+        meter.unsupported(fmt::format("'truncate' of a {}", type_name(value)));
+    }
     const Text& text = require_text(meter, value, "what 'truncate' takes");
     const std::int64_t length = bound.integer_or(0, 255);
     const Text end = bound.find(2) != nullptr ? require_text(meter, bound[2], "an end") : Text("...");

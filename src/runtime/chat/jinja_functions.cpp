@@ -221,19 +221,31 @@ Value make_macro(const Statement& definition, const std::shared_ptr<Scope>& scop
     return Value::Storage(std::shared_ptr<Object>(std::make_shared<Macro>(definition, scope)));
 }
 
-std::shared_ptr<Loop> make_loop(std::vector<Value> items) {
-    return std::make_shared<Loop>(std::move(items));
+std::shared_ptr<Loop> make_loop(std::vector<Value> source, Loop::Condition condition) {
+    return std::make_shared<Loop>(std::move(source), std::move(condition));
+}
+
+bool Loop::has_more_than(std::size_t count) {
+    while (items_.size() <= count && taken_ < source_.size()) {
+        const Value& item = source_[taken_++];
+        if (!condition_ || condition_(item)) {
+            items_.push_back(item);
+        }
+    }
+    return items_.size() > count;
 }
 
 bool Loop::advance() {
     index_ += started_ ? 1 : 0;
     started_ = true;
-    return index_ < items_.size();
+    return has_more_than(index_);
 }
 
 void Loop::end() {
     ended_ = true;
     items_.clear();
+    source_.clear();
+    condition_ = {};
     last_changed.reset();
 }
 
@@ -242,18 +254,21 @@ std::optional<Value> Loop::attribute(Meter& meter, const std::string& name) {
         meter.unsupported("using a loop after its end");
     }
     const auto index = static_cast<std::int64_t>(index_);
-    const auto length = static_cast<std::int64_t>(items_.size());
+    const auto length = [this]() {
+        has_more_than(source_.size());
+        return static_cast<std::int64_t>(items_.size());
+    };
     if (name == "index" || name == "index0") {
         return Value::of(index + (name == "index" ? 1 : 0));
     }
     if (name == "revindex" || name == "revindex0") {
-        return Value::of(length - index - (name == "revindex" ? 0 : 1));
+        return Value::of(length() - index - (name == "revindex" ? 0 : 1));
     }
     if (name == "first" || name == "last") {
-        return Value::of(name == "first" ? index == 0 : index + 1 == length);
+        return Value::of(name == "first" ? index == 0 : !has_more_than(index_ + 1));
     }
     if (name == "length") {
-        return Value::of(length);
+        return Value::of(length());
     }
     if (name == "depth" || name == "depth0") {
         return Value::of(std::int64_t{name == "depth" ? 1 : 0});
@@ -262,7 +277,7 @@ std::optional<Value> Loop::attribute(Meter& meter, const std::string& name) {
         return index == 0 ? Value::undefined("there is no previous item") : items_[index_ - 1];
     }
     if (name == "nextitem") {
-        return index + 1 == length ? Value::undefined("there is no next item") : items_[index_ + 1];
+        return has_more_than(index_ + 1) ? items_[index_ + 1] : Value::undefined("there is no next item");
     }
     if (name == "cycle") {
         return function("cycle", [self = weak_from_this()](Interpreter& interpreter, Arguments arguments) {

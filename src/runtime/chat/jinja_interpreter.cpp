@@ -200,23 +200,21 @@ Interpreter::Flow Interpreter::execute(const Statement& statement) {
 }
 
 Interpreter::Flow Interpreter::execute_for(const Statement& statement) {
-    const Value iterable = evaluate(*statement.expression);
-    std::vector<Value> items = items_of(meter_, iterable);
+    std::vector<Value> items = items_of(meter_, evaluate(*statement.expression));
     const std::shared_ptr<Scope> outer = scope_;
+    Loop::Condition condition;
     if (statement.condition) {
-        std::vector<Value> kept;
-        for (Value& item : items) {
-            scope_ = std::make_shared<Scope>();
-            scope_->parent = outer;
+        condition = [this, &statement, outer](const Value& item) {
+            auto inner = std::make_shared<Scope>();
+            inner->parent = outer;
+            const std::shared_ptr<Scope> before = exchange_scope(inner);
             assign(*statement.target, item);
-            if (truth(evaluate(*statement.condition))) {
-                kept.push_back(std::move(item));
-            }
-        }
-        scope_ = outer;
-        items = std::move(kept);
+            const bool holds = truth(evaluate(*statement.condition));
+            exchange_scope(before);
+            return holds;
+        };
     }
-    const std::shared_ptr<Loop> loop = make_loop(std::move(items));
+    const std::shared_ptr<Loop> loop = make_loop(std::move(items), std::move(condition));
     const LoopEnd end(*loop);
     Flow flow = Flow::Next;
     bool finished = false;

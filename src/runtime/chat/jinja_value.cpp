@@ -280,6 +280,9 @@ bool same_object(const Value& a, const Value& b) {
     if (a.integer()) {
         return *a.integer() == *b.integer();
     }
+    if (a.method() != nullptr) {
+        return a.method()->name == b.method()->name && same_object(a.method()->self, b.method()->self);
+    }
     return a.is_none() || (a.object() != nullptr && a.object() == b.object()) ||
            (a.generator() != nullptr && a.generator() == b.generator());
 }
