@@ -69,12 +69,14 @@ PictureRows Engine::look_at(const Patches& patches, const StopCheck& stop) {
     return {patches.grid, vision_->rows(patches, stop)};
 }
 
-std::vector<std::int64_t> Engine::encode(const Prompt& prompt, std::span<const PictureRows> pictures) {
-    return encode(text_of(prompt), pictures);
+std::vector<std::int64_t> Engine::encode(const std::string& text, std::span<const PictureRows> pictures) {
+    const TextSegment all{text, true};
+    return encode(std::span(&all, 1), pictures);
 }
 
-std::vector<std::int64_t> Engine::encode(const std::string& text, std::span<const PictureRows> pictures) {
-    const std::vector<std::int64_t> ids = tokenizer_.encode(text);
+std::vector<std::int64_t> Engine::encode(std::span<const TextSegment> segments,
+                                         std::span<const PictureRows> pictures) {
+    const std::vector<std::int64_t> ids = tokenizer_.encode(segments);
     if (!vision_) {
         return ids;
     }

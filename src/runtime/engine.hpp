@@ -1,7 +1,6 @@
 // The models of an exported directory together: text and pictures in, logits out.
 #pragma once
 
-#include "runtime/chat/prompt.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/language_model.hpp"
 #include "runtime/vision_model.hpp"
@@ -41,9 +40,10 @@ public:
     PictureRows look_at(const std::filesystem::path& file, const StopCheck& stop = {});
     PictureRows look_at(const Patches& patches, const StopCheck& stop = {});
 
-    // The pieces' control text has one <|image_pad|> for each picture; it becomes one for each merged patch.
+    // The control text of the segments has one <|image_pad|> for each picture; it becomes one for each merged patch.
     // Throws ErrorKind::Usage when their numbers differ.
-    std::vector<std::int64_t> encode(const Prompt& prompt, std::span<const PictureRows> pictures);
+    std::vector<std::int64_t> encode(std::span<const TextSegment> segments, std::span<const PictureRows> pictures);
+    // All of `text` is control text.
     std::vector<std::int64_t> encode(const std::string& text, std::span<const PictureRows> pictures);
 
     // Reads the tokens after what was read before, in pieces; returns the logits of the last one, as

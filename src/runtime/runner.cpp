@@ -1,15 +1,14 @@
-// The conversation behind deltavino/generate.hpp: what is fed, in which order, and the loop that takes
-// one token after another.
+// The conversation behind deltavino/generate.hpp: what is fed, in which order.
 //
-// A template writes an earlier answer without its thinking, not even the empty block that turned thinking
-// off. The states, though, have read it, and linear layers cannot forget. So the states are kept as they
-// were before the answer was opened; for the next question the runner goes back there and reads the
-// answer as the template writes it. Nothing before the answer is read twice.
+// Every question renders the whole conversation by the checkpoint's chat template, and only what the states have not
+// read is fed. Templates write an earlier answer without its thinking, which the states have read, and linear layers
+// cannot forget: so the states are kept as they were before the answer was opened, and the runner goes back there
+// when the new prompt parts from the old one after that place.
 #include <deltavino/generate.hpp>
 
 #include "base/error.hpp"
 #include "base/guard.hpp"
-#include "runtime/chat/prompt.hpp"
+#include "runtime/chat/conversation.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/generation.hpp"
 #include "runtime/settings.hpp"
@@ -18,14 +17,26 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 
 namespace deltavino {
 
 using namespace runtime;
 
 namespace {
+
 using Clock = std::chrono::steady_clock;
+
+// What the template wrote may hold control tokens; what a user or an answer brought stays text.
+std::vector<TextSegment> segments_of(const std::vector<PromptSegment>& prompt) {
+    std::vector<TextSegment> segments;
+    for (const PromptSegment& piece : prompt) {
+        segments.push_back({piece.text, piece.control});
+    }
+    return segments;
 }
+
+}  // namespace
 
 struct Runner::Session {
     Session(const RunnerOptions& options, ProgressSink& sink);
@@ -34,14 +45,24 @@ struct Runner::Session {
     Answer ask(const Question& question, const GenerateOptions& options, const TextSink& sink);
     Answer complete(const Question& prompt, const GenerateOptions& options, const TextSink& sink);
 
+    // A question as the template writes it, after everything before.
+    struct NextPrompt {
+        Turn question;
+        std::string text;
+        std::vector<std::int64_t> ids;
+        std::size_t answer_at = 0;  // tokens before the answer is opened, where a later question goes back to
+        std::string before_answer;  // their text
+        bool thinking = false;      // the prompt ends inside a thinking block
+    };
+
     void forget();
-    void warn_about_format();
-    void require_no_placeholders(const std::string& text) const;
+    void load_template(const std::filesystem::path& model);
+    void warn_without_template();
     void require_room(std::size_t tokens);
     std::vector<PictureRows> look_at(const std::vector<std::filesystem::path>& files);
-    std::vector<std::int64_t> catch_up(Prompt& prompt);
-    std::span<float> read_question(const Question& question, const GenerateOptions& options, const GenerationPlan& plan,
-                                   Answer& answer);
+    NextPrompt next_prompt(const Question& question, const GenerateOptions& options);
+    std::span<float> read_prompt(const NextPrompt& prompt, std::size_t seen_before, Answer& answer);
+    std::span<float> feed_prompt(const NextPrompt& prompt, std::size_t kept, std::span<const PictureRows> pictures);
 
     const bool one_question;
     const std::string directory;
@@ -49,15 +70,20 @@ struct Runner::Session {
     const StopCheck stop;
     Engine engine;
     GenerationDefaults defaults;
-    ChatFormat format;
     std::optional<std::uint64_t> max_positions;
+    std::optional<Conversation> conversation;
+    std::exception_ptr broken_template;  // told when a question is asked: plain text needs no template
     bool has_template = false;
-    bool warned = false;          // about the chat format
+    bool warned = false;          // that there is no template
     bool warned_of_room = false;  // about max_position_embeddings
     bool fresh = true;            // nothing was asked yet
     std::optional<std::string> system;
+
+    // What the states hold.
     std::optional<Engine::Place> place;  // before the last answer was opened
-    Prompt earlier_answer;               // the last answer's turn, as a later prompt writes it
+    std::string place_text;              // the text up to there
+    std::string history_text;            // the text of all of it
+    std::vector<PictureRows> seen;       // all pictures of the conversation
 };
 
 Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
@@ -81,16 +107,25 @@ Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
         progress.note(fmt::format("generation_config.json of '{}' asks for {}, which this runner does not do",
                                   directory, fmt::join(defaults.ignored, ", ")));
     }
-    std::optional<std::string> chat_template = read_chat_template(options.model);
-    if (!chat_template) {
-        chat_template = engine.tokenizer().chat_template();
+    load_template(options.model);
+}
+
+void Runner::Session::load_template(const std::filesystem::path& model) {
+    std::optional<std::string> text = read_chat_template(model);
+    if (!text) {
+        text = engine.tokenizer().chat_template();
     }
-    has_template = chat_template.has_value();
-    format = chat_template ? ChatFormat::of_template(*chat_template) : ChatFormat();
+    has_template = text.has_value();
+    try {
+        conversation.emplace(
+            ChatTemplate::parse(text.value_or(kQwenTemplate), fmt::format("the chat template of '{}'", directory)),
+            read_special_tokens(model));
+    } catch (const Error&) {
+        broken_template = std::current_exception();
+    }
 }
 
 void Runner::Session::begin(std::optional<std::string> text) {
-    require_no_placeholders(text.value_or(""));
     system = std::move(text);
     forget();
 }
@@ -98,7 +133,12 @@ void Runner::Session::begin(std::optional<std::string> text) {
 void Runner::Session::forget() {
     engine.reset();
     place.reset();
-    earlier_answer.clear();
+    place_text.clear();
+    history_text.clear();
+    seen.clear();
+    if (conversation) {
+        conversation->begin(system);
+    }
     fresh = true;
 }
 
@@ -110,26 +150,12 @@ std::vector<PictureRows> Runner::Session::look_at(const std::vector<std::filesys
     return pictures;
 }
 
-void Runner::Session::warn_about_format() {
-    if (warned || format.known) {
+void Runner::Session::warn_without_template() {
+    if (warned || has_template) {
         return;
     }
     warned = true;
-    progress.note(
-        fmt::format("{} '{}'{}; the Qwen chat format is used. openvino_genai renders templates themselves: use it when "
-                    "answers look wrong",
-                    has_template ? "the chat template of" : "there is no chat template in", directory,
-                    has_template ? " is not one that this runner knows" : ""));
-}
-
-void Runner::Session::require_no_placeholders(const std::string& text) const {
-    for (const char* placeholder : {kImagePad, kVideoPad}) {
-        if (engine.takes_pictures() && text.find(placeholder) != std::string::npos) {
-            fail(ErrorKind::Usage,
-                 "the text holds '{}', which stands for a picture or video: name pictures as files instead",
-                 placeholder);
-        }
-    }
+    progress.note(fmt::format("there is no chat template in '{}'; the Qwen chat format is used", directory));
 }
 
 // `tokens`: all that the states will have read.
@@ -147,58 +173,59 @@ void Runner::Session::require_room(std::size_t tokens) {
     }
 }
 
-// The tokens between what the states hold and the next user turn; goes back to `place` when the states
-// hold the last answer in another form than a prompt writes it.
-std::vector<std::int64_t> Runner::Session::catch_up(Prompt& prompt) {
-    if (fresh) {
-        prompt = system ? message_prompt(format, {Role::System, *system, 0}) : Prompt();
-        return engine.encode(prompt, {});
+Runner::Session::NextPrompt Runner::Session::next_prompt(const Question& question, const GenerateOptions& options) {
+    NextPrompt prompt;
+    prompt.question = {Turn::Role::User, question.text, question.pictures.size(), std::nullopt};
+    const std::vector<PromptSegment> segments = conversation->prompt(prompt.question, options.thinking);
+    prompt.thinking = opens_thinking(segments);
+    prompt.text = text_of(segments);
+    prompt.ids = engine.encode(segments_of(segments), seen);
+    if (prompt.ids.empty()) {
+        fail(ErrorKind::Input, "the chat template of '{}' writes an empty prompt", directory);
     }
-    prompt = earlier_answer;
-    const std::vector<std::int64_t> wanted = engine.encode(earlier_answer, {});
-    const auto read = std::span(engine.history()).subspan(place->mark.tokens);
-    if (read.size() < wanted.size() && std::equal(read.begin(), read.end(), wanted.begin())) {
-        return {wanted.begin() + static_cast<std::ptrdiff_t>(read.size()), wanted.end()};
+    prompt.answer_at = prompt.ids.size() - 1;
+    if (!one_question) {
+        const std::vector<PromptSegment> closed = conversation->prompt(prompt.question, options.thinking, false);
+        std::string text = text_of(closed);
+        if (prompt.text.starts_with(text)) {
+            prompt.answer_at =
+                std::min(prompt.answer_at, common_tokens(prompt.ids, engine.encode(segments_of(closed), seen)));
+            prompt.before_answer = std::move(text);
+        }
     }
-    engine.rewind(*place);
-    return wanted;
+    return prompt;
 }
 
-// Everything up to the answer; fills what `answer` says about the prompt. When it is stopped the states are
-// taken back to where the last answer was opened, or emptied when there was none.
-std::span<float> Runner::Session::read_question(const Question& question, const GenerateOptions& options,
-                                                const GenerationPlan& plan, Answer& answer) {
-    const std::vector<PictureRows> pictures = look_at(question.pictures);
-    const Prompt turn = message_prompt(format, {Role::User, question.text, question.pictures.size()});
-    const std::vector<std::int64_t> turn_ids = engine.encode(turn, pictures);
-    const Prompt opening = generation_prompt(format, options.thinking);
-    const std::vector<std::int64_t> opening_ids = engine.encode(opening, {});
-    Prompt prompt;
-    std::vector<std::int64_t> ids = catch_up(prompt);
-    ids.insert(ids.end(), turn_ids.begin(), turn_ids.end());
-    append(prompt, turn);
-    append(prompt, opening);
-    answer.prompt = text_of(prompt);
-    answer.context_tokens = engine.history().size();
-    answer.prompt_ids = ids;
-    answer.prompt_ids.insert(answer.prompt_ids.end(), opening_ids.begin(), opening_ids.end());
-    const std::size_t total = engine.history().size() + answer.prompt_ids.size();
-    answer_limit(plan, total);
-    require_room(total);
+// Feeds what the states have not read. `seen_before`: pictures of earlier questions. When it is stopped, the states
+// are taken back to where the last answer was opened, or emptied.
+std::span<float> Runner::Session::read_prompt(const NextPrompt& prompt, std::size_t seen_before, Answer& answer) {
     const std::optional<Engine::Place> before = place;
+    const std::optional<std::size_t> back = place ? std::optional<std::size_t>(place->mark.tokens) : std::nullopt;
+    const std::size_t kept = tokens_to_keep(engine.history(), back, prompt.ids);
+    const bool rewinds = kept < engine.history().size();
+    const std::string& known = rewinds ? place_text : history_text;
+    const bool told = kept > 0 && prompt.text.starts_with(known);
+    answer.prompt = told ? prompt.text.substr(known.size()) : prompt.text;
+    answer.context_tokens = kept;
+    answer.prompt_ids.assign(prompt.ids.begin() + static_cast<std::ptrdiff_t>(kept), prompt.ids.end());
+    if (rewinds && kept > 0) {
+        engine.rewind(*place);
+    } else if (rewinds) {
+        engine.reset();
+    }
     try {
-        if (one_question) {
-            return engine.feed(answer.prompt_ids, pictures, stop);
-        }
-        engine.feed(ids, pictures, stop);
-        place = engine.mark();
-        return engine.feed(opening_ids, {}, stop);
+        return feed_prompt(prompt, kept, std::span<const PictureRows>(seen).subspan(kept > 0 ? seen_before : 0));
     } catch (const Error& error) {
-        if (error.kind() != ErrorKind::Cancelled || !before) {
+        if (error.kind() != ErrorKind::Cancelled || fresh) {
             forget();
-        } else {
+        } else if (before && kept > 0) {
             place = before;
             engine.rewind(*place);
+            history_text = place_text;
+        } else {
+            place.reset();
+            engine.reset();
+            history_text.clear();
         }
         throw;
     } catch (...) {
@@ -207,22 +234,51 @@ std::span<float> Runner::Session::read_question(const Question& question, const 
     }
 }
 
+std::span<float> Runner::Session::feed_prompt(const NextPrompt& prompt, std::size_t kept,
+                                              std::span<const PictureRows> pictures) {
+    const auto ids = std::span<const std::int64_t>(prompt.ids).subspan(kept);
+    if (one_question) {
+        return engine.feed(ids, pictures, stop);
+    }
+    const std::size_t first = std::max(prompt.answer_at, kept) - kept;
+    if (first > 0) {
+        engine.feed(ids.first(first), pictures, stop);
+        pictures = {};
+    }
+    place = engine.mark();
+    place_text = prompt.before_answer;
+    return engine.feed(ids.subspan(first), pictures, stop);
+}
+
 Answer Runner::Session::ask(const Question& question, const GenerateOptions& options, const TextSink& sink) {
     const Clock::time_point start = Clock::now();
     const GenerationPlan plan = plan_generation(options, defaults);
-    if (!fresh && !place) {
+    if (!fresh && one_question) {
         fail(ErrorKind::Usage, "the runner was opened for one question only");
     }
-    warn_about_format();
-    require_no_placeholders(question.text);
+    if (broken_template) {
+        std::rethrow_exception(broken_template);
+    }
+    warn_without_template();
+    const std::size_t seen_before = seen.size();
+    const std::string place_text_before = place_text;
     Answer answer;
+    NextPrompt prompt;
     std::span<float> logits;
     try {
-        logits = read_question(question, options, plan, answer);
+        std::vector<PictureRows> pictures = look_at(question.pictures);
+        std::move(pictures.begin(), pictures.end(), std::back_inserter(seen));
+        prompt = next_prompt(question, options);
+        answer_limit(plan, prompt.ids.size());
+        require_room(prompt.ids.size());
+        logits = read_prompt(prompt, seen_before, answer);
     } catch (const Error& error) {
+        seen.resize(std::min(seen.size(), seen_before));
         if (error.kind() != ErrorKind::Cancelled) {
             throw;
         }
+        place_text = place ? place_text_before : std::string();
+        history_text = place ? place_text_before : std::string();
         answer.finish = FinishReason::Cancelled;
         return answer;
     }
@@ -234,8 +290,11 @@ Answer Runner::Session::ask(const Question& question, const GenerateOptions& opt
         throw;
     }
     require_room(engine.history().size());
-    const bool thinks = options.thinking.value_or(format.thinks_by_default) && !format.thinking_prompt.empty();
-    earlier_answer = message_prompt(format, {Role::Assistant, answer_without_thinking(answer.text, thinks), 0});
+    // The last token was chosen and not read.
+    history_text = prompt.text + engine.tokenizer().decode(std::span(answer.ids).first(answer.ids.size() - 1));
+    AnswerParts parts = split_answer(answer.text, prompt.thinking);
+    conversation->add(std::move(prompt.question));
+    conversation->add({Turn::Role::Assistant, std::move(parts.content), 0, std::move(parts.reasoning)});
     return answer;
 }
 

@@ -1,10 +1,11 @@
 // Parts of the library for the Python tests, which compare them with jinja2 and Pillow.
 //
-//   deltavino_test_tool chat            one JSON object a line: {"template", "messages", "thinking"};
-//                                       answers with {"known", "text"}, a generation prompt included
 //   deltavino_test_tool template        one JSON text a line, a chat template; answers with {"text", "rewritten",
 //                                       "missing"}
 //   deltavino_test_tool encode DIR      one list of segments a line, {"text", "is_control"}; answers with their ids
+//   deltavino_test_tool chat            one JSON object a line: {"template", "messages", "tools", "variables",
+//                                       "add_generation_prompt"}; answers with {"segments": [[text, control], ...]}
+//                                       or {"error", "kind"}. What time it is, is fixed
 //   deltavino_test_tool picture FILE    the decoded picture as a PPM
 //   deltavino_test_tool resize FILE WIDTH HEIGHT
 //   deltavino_test_tool rope FILE   rotary positions of a config.json, as one JSON object
@@ -12,7 +13,7 @@
 #include "base/file.hpp"
 #include "blocks/rope.hpp"
 #include "checkpoint/config.hpp"
-#include "runtime/chat/template.hpp"
+#include "runtime/chat/jinja_template.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/picture/decode.hpp"
 #include "tokenizer/chat_template.hpp"
@@ -22,7 +23,6 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,39 +30,47 @@ namespace {
 
 using namespace deltavino;
 using namespace deltavino::runtime;
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
-ChatMessage message_of(const Json& json) {
-    ChatMessage message;
-    const std::string role = json.at("role");
-    message.role = role == "system" ? Role::System : role == "user" ? Role::User : Role::Assistant;
-    if (json.at("content").is_string()) {
-        message.text = json.at("content");
-        return message;
+jinja::Value value_of(const Json& json, bool untrusted) {
+    return jinja::from_json(json.dump(), "the input", untrusted);
+}
+
+Json rendered(const Json& input) {
+    RenderInput what;
+    what.messages = value_of(input.value("messages", Json::array()), true);
+    what.tools = value_of(input.value("tools", Json()), true);
+    what.add_generation_prompt = input.value("add_generation_prompt", true);
+    const Json variables = input.value("variables", Json::object());
+    for (const auto& [name, value] : variables.items()) {
+        what.variables.emplace_back(name, value_of(value, false));
     }
-    for (const Json& part : json.at("content")) {
-        if (part.at("type").get<std::string>() == "image") {
-            message.pictures += 1;
-        } else {
-            message.text += part.at("text").get<std::string>();
-        }
+    what.now.tm_year = 126;  // 2026-11-25, 21:05:07
+    what.now.tm_mon = 10;
+    what.now.tm_mday = 25;
+    what.now.tm_wday = 3;
+    what.now.tm_yday = 328;
+    what.now.tm_hour = 21;
+    what.now.tm_min = 5;
+    what.now.tm_sec = 7;
+    Json segments = Json::array();
+    for (const PromptSegment& segment :
+         ChatTemplate::parse(input.at("template").get<std::string>(), "the template").render(what)) {
+        segments.push_back({segment.text, segment.control});
     }
-    return message;
+    return {{"segments", segments}};
 }
 
 void run_chat() {
     std::string line;
     while (std::getline(std::cin, line)) {
-        const Json input = Json::parse(line);
-        const ChatFormat format = ChatFormat::of_template(input.at("template").get<std::string>());
-        std::string text;
-        for (const Json& message : input.at("messages")) {
-            text += render_message(format, message_of(message));
+        Json answer;
+        try {
+            answer = rendered(Json::parse(line));
+        } catch (const Error& error) {
+            answer = {{"error", error.what()}, {"kind", error.exit_code()}};
         }
-        const Json& thinking = input.at("thinking");
-        text += render_generation_prompt(format,
-                                         thinking.is_null() ? std::nullopt : std::optional<bool>(thinking.get<bool>()));
-        std::cout << Json{{"known", format.known}, {"text", text}}.dump() << "\n";
+        std::cout << answer.dump() << "\n";
     }
 }
 
