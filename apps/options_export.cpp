@@ -124,7 +124,8 @@ Command export_options(ExportCommand& out) {
                   "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
                   text_into(options.task));
     command.value("--report", "FILE", "Write what became of each tensor to this JSON file", path_into(options.report));
-    command.flag("--force", "Replace the output directory when it holds an export", [&options]() { options.force = true; });
+    command.flag("--force", "Replace the output directory when it holds an export",
+                 [&options]() { options.force = true; });
     command.flag("--verify",
                  "Check the finished export against the checkpoint (see check) before it appears; a wrong one does not",
                  [&out]() { out.verify = true; });

@@ -50,9 +50,10 @@ Command eval_options(EvalCommand& out) {
 
 Command check_options(CheckCommand& out) {
     CheckOptions& options = out.options;
-    Command command("check",
-                    "Say whether an exported directory is right, and whether weights, graph, precision or runtime are to "
-                    "blame");
+    Command command(
+        "check",
+        "Say whether an exported directory is right, and whether weights, graph, precision or runtime are to "
+        "blame");
     one_model(command, "Exported directory, whoever wrote it", options.model);
     command.group("Options");
     command.value("--against", "DIR", "The checkpoint that it was made from", path_into(options.against));

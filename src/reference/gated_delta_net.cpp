@@ -54,16 +54,18 @@ Matrix recurrence(const Matrix& q, const Matrix& k, const Matrix& v, const Eigen
     return o;
 }
 
-// norm(o) * silu(z), each of the heads of o by itself.
-Matrix gated_norm(const Matrix& o, const Matrix& z, const Vector& weight, double eps) {
+// norm(o) * act(z), each of the heads of o by itself; act is silu or, by output_gate_type, the sigmoid.
+Matrix gated_norm(const Matrix& o, const Matrix& z, const Vector& weight, const checkpoint::TextConfig& config) {
+    const bool plain = config.output_gate == checkpoint::GateActivation::Sigmoid;
     Matrix y(o.rows(), o.cols());
     const Index V = weight.size();
     for (Index t = 0; t < o.rows(); ++t) {
         for (Index begin = 0; begin < o.cols(); begin += V) {
             const double mean = o.row(t).segment(begin, V).cast<double>().squaredNorm() / static_cast<double>(V);
-            const double scale = 1.0 / std::sqrt(mean + eps);
+            const double scale = 1.0 / std::sqrt(mean + config.rms_norm_eps);
             for (Index i = begin; i < begin + V; ++i) {
-                y(t, i) = static_cast<float>(o(t, i) * scale * weight(i - begin) * silu(z(t, i)));
+                y(t, i) = static_cast<float>(o(t, i) * scale * weight(i - begin) *
+                                             (plain ? sigmoid(z(t, i)) : silu(z(t, i))));
             }
         }
     }
@@ -104,8 +106,8 @@ Matrix gated_delta_net(ConstMatrixRef x, const Context& context, const std::stri
             l2_norm(qkv.middleCols(key_head, K), 1.0 / std::sqrt(static_cast<double>(K))),
             l2_norm(qkv.middleCols(keys + key_head, K), 1.0), qkv.middleCols(2 * keys + h * V, V), decay, beta);
     });
-    const Matrix y = gated_norm(o, z, context.weights.vector(module + "norm.weight", config.linear_value_head_dim),
-                                config.rms_norm_eps);
+    const Matrix y =
+        gated_norm(o, z, context.weights.vector(module + "norm.weight", config.linear_value_head_dim), config);
     return linear(y, context, module + "out_proj.weight", 0, config.hidden_size);
 }
 

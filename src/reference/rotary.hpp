@@ -3,6 +3,9 @@
 //   angle_j(p) = p_axis(j) * theta^(-2j/R), j = 0..R/2-1
 //   y = [a * cos + rotate_half(a) * sin, b],  a = x[..., :R], b = x[..., R:]
 //
+// YaRN divides the slow frequencies by `factor`, keeps the fast ones, goes gradually between them, and multiplies cos
+// and sin by attention_factor. Source: transformers `_compute_yarn_parameters`.
+//
 // Interleaved M-RoPE: frequency j follows the row when j % 3 == 1 and j < 3 * section[1], the column when
 // j % 3 == 2 and j < 3 * section[2], else time. Text has the same position on all axes.
 // Source: transformers `Qwen3_5TextRotaryEmbedding`, `apply_rotary_pos_emb`.

@@ -74,8 +74,7 @@ std::vector<std::int64_t> Engine::encode(const std::string& text, std::span<cons
     return encode(std::span(&all, 1), pictures);
 }
 
-std::vector<std::int64_t> Engine::encode(std::span<const TextSegment> segments,
-                                         std::span<const PictureRows> pictures) {
+std::vector<std::int64_t> Engine::encode(std::span<const TextSegment> segments, std::span<const PictureRows> pictures) {
     const std::vector<std::int64_t> ids = tokenizer_.encode(segments);
     if (!vision_) {
         return ids;

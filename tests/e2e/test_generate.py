@@ -146,7 +146,6 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vlm: Path, tmp_path: Path) -> No
         (USAGE, "the model directory must be given", ["--prompt", "x"]),
         (USAGE, "the model was given already", [kjv_text, "-m", kjv_text, "--prompt", "x"]),
         (USAGE, "top-p is 1.5", [kjv_text, "--prompt", "x", "--top-p", 1.5]),
-        (USAGE, "name pictures as files instead", [kjv_vlm, "--prompt", "<|image_pad|>"]),
         (USAGE, "precision 'int8' is not known", [kjv_text, "--prompt", "x", "--precision", "int8"]),
         (UNSUPPORTED, "there is no device 'TOASTER' for OpenVINO on this machine; it has CPU", [kjv_text, "--prompt", "x", "--device", "TOASTER"]),
     ]

@@ -87,8 +87,9 @@ std::string case_name(const testing::TestParamInfo<std::string>& tested) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, ReferenceText,
-                         testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl", "dense-long", "moe-e8k2",
-                                         "moe-e16k4", "moe-split", "moe-tie", "moe-vl", "next-e8k2", "next-r2"),
+                         testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl", "dense-long", "dense-yarn",
+                                         "dense-sigmoid", "moe-e8k2", "moe-e16k4", "moe-split", "moe-tie", "moe-vl",
+                                         "next-e8k2", "next-r2"),
                          case_name);
 
 class ReferenceVision : public testing::TestWithParam<std::string> {};
@@ -166,7 +167,8 @@ TEST_P(ReferenceVision, LogitsWithPicturesAndVideos) {
     EXPECT_GE(compared, 3u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, ReferenceVision, testing::Values("dense-vl", "moe-vl", "kjv-tiny"), case_name);
+INSTANTIATE_TEST_SUITE_P(Golden, ReferenceVision, testing::Values("dense-vl", "vl-yarn", "moe-vl", "kjv-tiny"),
+                         case_name);
 
 TEST(Reference, RefusesIdsBeyondTheEmbedding) {
     const Case tested("dense-v1");

@@ -413,7 +413,6 @@ TEST(Runner, AWrongPictureLeavesTheConversation) {
     EXPECT_FALSE(runner.remembers());
     runner.ask(first, {}, nullptr);
     EXPECT_THROW(runner.ask({"And this?", {kExample / "config.json"}}, {}, nullptr), Error);
-    EXPECT_THROW(runner.ask({"<|image_pad|>", {}}, {}, nullptr), Error);
     EXPECT_THROW(runner.ask({"\xff", {}}, {}, nullptr), Error);
     GenerateOptions wrong;
     wrong.top_p = 2.0;
