@@ -47,7 +47,8 @@ enum class FinishReason { EndOfSequence, Length, Cancelled };
 struct Answer {
     std::string text;                      // what was streamed
     std::vector<std::int64_t> ids;         // generated tokens, with the end-of-sequence token
-    std::string prompt;                    // the text that was fed, one placeholder for a picture
+    std::string prompt;                    // the text that was fed, one placeholder for a picture; all of the
+                                           // prompt where its end could not be told from what was read before
     std::vector<std::int64_t> prompt_ids;  // the tokens that were fed, one placeholder for each merged patch
     std::uint64_t context_tokens = 0;      // tokens that the states held before
     FinishReason finish = FinishReason::EndOfSequence;
@@ -75,9 +76,9 @@ public:
     // Forgets the conversation. `system`: a system turn for the next one.
     void begin(std::optional<std::string> system);
 
-    // Asks in the Qwen chat format, after what was asked and answered before. Earlier turns are not read
-    // again, except that an answer that held thinking is read once more without it, as the family's
-    // templates write it: the result is the same as if the whole history had been read anew.
+    // Asks as the model's chat template writes it, after what was asked and answered before. What the states
+    // hold is not read again, except for an answer that the template writes otherwise now, mostly without its
+    // thinking: the result is the same as if the whole history had been read anew.
     Answer ask(const Question& question, const GenerateOptions& options, const TextSink& sink);
 
     // Continues a text without any format, after forgetting the conversation. For each picture the text

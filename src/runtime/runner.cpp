@@ -1,13 +1,15 @@
 // The conversation behind deltavino/generate.hpp: what is fed, in which order, and the loop that takes
 // one token after another.
 //
-// A template writes an earlier answer without its thinking, not even the empty block that turned thinking
-// off. The states, though, have read it, and linear layers cannot forget. So the states are kept as they
-// were before the answer was opened; for the next question the runner goes back there and reads the
-// answer as the template writes it. Nothing before the answer is read twice.
+// Each question renders the whole conversation by the checkpoint's template; only the tokens that the
+// states have not read are fed. Templates write an earlier answer without its thinking, but the states have
+// read it, and linear layers cannot forget. So the states are kept as they were before the answer was
+// opened; where the prompt parts from them after that, the runner goes back there. Where it parts from
+// them before, everything is read anew.
 #include <deltavino/generate.hpp>
 
 #include "base/error.hpp"
+#include "runtime/chat/conversation.hpp"
 #include "runtime/chat/template.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/sampler.hpp"
@@ -17,6 +19,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <iterator>
 
 namespace deltavino {
 
@@ -51,10 +55,20 @@ struct Runner::Session {
 
     void forget();
     void check(const GenerateOptions& options) const;
-    void warn_about_format();
+    void load_template(const std::filesystem::path& model);
+    void warn_without_template();
     void require_no_placeholders(const std::string& text) const;
     std::vector<PictureRows> look_at(const std::vector<std::filesystem::path>& files);
-    std::vector<std::int64_t> catch_up(std::string& prompt);
+    struct NextPrompt {
+        Turn question;
+        std::string text;
+        std::vector<std::int64_t> ids;
+        std::size_t answer_at = 0;  // tokens before the answer is opened, where a later question goes back to
+        std::string before_answer;  // their text
+        bool thinking = false;      // the prompt ends inside a thinking block
+    };
+    NextPrompt next_prompt(const Question& question, const GenerateOptions& options);
+    std::span<float> read_prompt(const NextPrompt& prompt, std::size_t seen_before, Answer& answer);
     void generate(std::span<float> logits, const GenerateOptions& options, const TextSink& sink,
                   Clock::time_point start, Answer& answer);
 
@@ -67,15 +81,18 @@ struct Runner::Session {
     ProgressSink& progress;
     Engine engine;
     GenerationDefaults defaults;
-    ChatFormat format;
+    std::optional<Conversation> conversation;
+    std::exception_ptr broken_template;  // told when a question is asked: plain text needs no template
     bool has_template = false;
     bool warned = false;
 
-    // The conversation.
+    // What the states hold.
     std::optional<std::string> system;
     bool fresh = true;                   // nothing was asked yet
     std::optional<Engine::Place> place;  // before the last answer was opened
-    std::string earlier_answer;          // the last answer's turn, as a later prompt writes it
+    std::string place_text;              // the text up to there
+    std::string history_text;            // the text of all of it
+    std::vector<PictureRows> seen;       // all pictures of the conversation
 };
 
 Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
@@ -97,12 +114,22 @@ Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
         progress.note(fmt::format("generation_config.json of '{}' asks for {}, which this runner does not do",
                                   directory, fmt::join(defaults.ignored, ", ")));
     }
-    std::optional<std::string> chat_template = read_chat_template(options.model);
-    if (!chat_template) {
-        chat_template = engine.tokenizer().chat_template();
+    load_template(options.model);
+}
+
+void Runner::Session::load_template(const std::filesystem::path& model) {
+    std::optional<std::string> text = read_chat_template(model);
+    if (!text) {
+        text = engine.tokenizer().chat_template();
     }
-    has_template = chat_template.has_value();
-    format = chat_template ? ChatFormat::of_template(*chat_template) : ChatFormat();
+    has_template = text.has_value();
+    try {
+        conversation.emplace(
+            ChatTemplate::parse(text.value_or(kQwenTemplate), fmt::format("the chat template of '{}'", directory)),
+            read_special_tokens(model));
+    } catch (const Error&) {
+        broken_template = std::current_exception();
+    }
 }
 
 void Runner::Session::begin(std::optional<std::string> text) {
@@ -114,7 +141,12 @@ void Runner::Session::begin(std::optional<std::string> text) {
 void Runner::Session::forget() {
     engine.reset();
     place.reset();
-    earlier_answer.clear();
+    place_text.clear();
+    history_text.clear();
+    seen.clear();
+    if (conversation) {
+        conversation->begin(system);
+    }
     fresh = true;
 }
 
@@ -137,16 +169,12 @@ std::vector<PictureRows> Runner::Session::look_at(const std::vector<std::filesys
     return pictures;
 }
 
-void Runner::Session::warn_about_format() {
-    if (warned || format.known) {
+void Runner::Session::warn_without_template() {
+    if (warned || has_template) {
         return;
     }
     warned = true;
-    progress.note(
-        fmt::format("{} '{}'{}; the Qwen chat format is used. openvino_genai renders templates themselves: use it when "
-                    "answers look wrong",
-                    has_template ? "the chat template of" : "there is no chat template in", directory,
-                    has_template ? " is not one that this runner knows" : ""));
+    progress.note(fmt::format("there is no chat template in '{}'; the Qwen chat format is used", directory));
 }
 
 void Runner::Session::require_no_placeholders(const std::string& text) const {
@@ -159,21 +187,57 @@ void Runner::Session::require_no_placeholders(const std::string& text) const {
     }
 }
 
-// The tokens between what the states hold and the next user turn; goes back to `place` when the states
-// hold the last answer in another form than a prompt writes it.
-std::vector<std::int64_t> Runner::Session::catch_up(std::string& prompt) {
-    if (fresh) {
-        prompt = system ? render_message(format, {Role::System, *system, 0}) : std::string();
-        return engine.encode(prompt, {});
+Runner::Session::NextPrompt Runner::Session::next_prompt(const Question& question, const GenerateOptions& options) {
+    NextPrompt prompt;
+    prompt.question = {Turn::Role::User, question.text, question.pictures.size(), std::nullopt};
+    const std::vector<PromptSegment> segments = conversation->prompt(prompt.question, options.thinking);
+    prompt.thinking = opens_thinking(segments);
+    prompt.text = text_of(segments);
+    prompt.ids = engine.encode(prompt.text, seen);
+    if (prompt.ids.empty()) {
+        fail(ErrorKind::Input, "the chat template of '{}' writes an empty prompt", directory);
     }
-    prompt = earlier_answer;
-    const std::vector<std::int64_t> wanted = engine.encode(earlier_answer, {});
-    const auto read = std::span(engine.history()).subspan(place->mark.tokens);
-    if (read.size() < wanted.size() && std::equal(read.begin(), read.end(), wanted.begin())) {
-        return {wanted.begin() + static_cast<std::ptrdiff_t>(read.size()), wanted.end()};
+    prompt.answer_at = prompt.ids.size() - 1;
+    if (!one_question) {
+        std::string closed = text_of(conversation->prompt(prompt.question, options.thinking, false));
+        if (prompt.text.starts_with(closed)) {
+            prompt.answer_at = std::min(prompt.answer_at, common_tokens(prompt.ids, engine.encode(closed, seen)));
+            prompt.before_answer = std::move(closed);
+        }
     }
-    engine.rewind(*place);
-    return wanted;
+    return prompt;
+}
+
+// Feeds what the states have not read. `seen_before`: pictures of earlier questions.
+std::span<float> Runner::Session::read_prompt(const NextPrompt& prompt, std::size_t seen_before, Answer& answer) {
+    const std::optional<std::size_t> back = place ? std::optional<std::size_t>(place->mark.tokens) : std::nullopt;
+    const std::size_t kept = tokens_to_keep(engine.history(), back, prompt.ids);
+    const std::string* known = &history_text;
+    if (kept < engine.history().size()) {
+        known = &place_text;
+        if (kept > 0) {
+            engine.rewind(*place);
+        } else {
+            engine.reset();
+        }
+    }
+    const bool told = kept > 0 && prompt.text.starts_with(*known);
+    answer.prompt = told ? prompt.text.substr(known->size()) : prompt.text;
+    answer.context_tokens = kept;
+    answer.prompt_ids.assign(prompt.ids.begin() + static_cast<std::ptrdiff_t>(kept), prompt.ids.end());
+    auto pictures = std::span<const PictureRows>(seen).subspan(kept > 0 ? seen_before : 0);
+    if (one_question) {
+        return engine.feed(answer.prompt_ids, pictures);
+    }
+    const std::size_t first = std::max(prompt.answer_at, kept) - kept;
+    const auto middle = answer.prompt_ids.begin() + static_cast<std::ptrdiff_t>(first);
+    if (first > 0) {
+        engine.feed({answer.prompt_ids.begin(), middle}, pictures);
+        pictures = {};
+    }
+    place = engine.mark();
+    place_text = prompt.before_answer;
+    return engine.feed({middle, answer.prompt_ids.end()}, pictures);
 }
 
 Answer Runner::Session::ask(const Question& question, const GenerateOptions& options, const TextSink& sink) {
@@ -182,38 +246,35 @@ Answer Runner::Session::ask(const Question& question, const GenerateOptions& opt
     if (!fresh && !place) {
         fail(ErrorKind::Usage, "the runner was opened for one question only");
     }
-    warn_about_format();
+    if (broken_template) {
+        std::rethrow_exception(broken_template);
+    }
+    warn_without_template();
     require_no_placeholders(question.text);
-    const std::vector<PictureRows> pictures = look_at(question.pictures);
-    const std::string turn = render_message(format, {Role::User, question.text, question.pictures.size()});
-    const std::vector<std::int64_t> turn_ids = engine.encode(turn, pictures);
-    const std::string opening = render_generation_prompt(format, options.thinking);
-    const std::vector<std::int64_t> opening_ids = engine.encode(opening, {});
+    const std::size_t seen_before = seen.size();
+    NextPrompt prompt;
+    try {
+        std::vector<PictureRows> pictures = look_at(question.pictures);
+        std::move(pictures.begin(), pictures.end(), std::back_inserter(seen));
+        prompt = next_prompt(question, options);
+    } catch (...) {
+        seen.resize(seen_before);
+        throw;
+    }
     Answer answer;
     try {
-        answer.prompt_ids = catch_up(answer.prompt);
-        answer.context_tokens = engine.history().size();
-        answer.prompt += turn;
-        answer.prompt_ids.insert(answer.prompt_ids.end(), turn_ids.begin(), turn_ids.end());
-        std::vector<std::int64_t> ids = answer.prompt_ids;
-        answer.prompt += opening;
-        answer.prompt_ids.insert(answer.prompt_ids.end(), opening_ids.begin(), opening_ids.end());
-        std::span<float> logits;
-        if (one_question) {
-            logits = engine.feed(answer.prompt_ids, pictures);
-        } else {
-            engine.feed(std::move(ids), pictures);
-            place = engine.mark();
-            logits = engine.feed(opening_ids, {});
-        }
+        const std::span<float> logits = read_prompt(prompt, seen_before, answer);
         fresh = false;
         generate(logits, options, sink, start, answer);
     } catch (...) {
         forget();
         throw;
     }
-    const bool thinks = options.thinking.value_or(format.thinks_by_default) && !format.thinking_prompt.empty();
-    earlier_answer = render_message(format, {Role::Assistant, answer_without_thinking(answer.text, thinks), 0});
+    // The last token was chosen and not read.
+    history_text = prompt.text + engine.tokenizer().decode(std::span(answer.ids).first(answer.ids.size() - 1));
+    AnswerParts parts = split_answer(answer.text, prompt.thinking);
+    conversation->add(std::move(prompt.question));
+    conversation->add({Turn::Role::Assistant, std::move(parts.content), 0, std::move(parts.reasoning)});
     return answer;
 }
 

@@ -2,16 +2,22 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, KJV, run_deltavino
+from conftest import GOLDEN, KJV, ROOT, run_deltavino
 from safetensors.numpy import save_file
+
+sys.path.insert(0, str(ROOT / "tests" / "chat"))
+from reference import expected
+from templates import TEMPLATES
 
 USAGE, INPUT, UNSUPPORTED, STOPPED = 2, 3, 4, 130
 CHATS = {chat["name"]: chat for chat in json.loads((GOLDEN / "kjv-tiny" / "vision.json").read_text())["chats"]}
@@ -185,14 +191,83 @@ def test_text_that_is_not_utf8_is_refused(kjv_text: Path) -> None:
     assert "prompt" in result.stderr  # the next question was answered
 
 
-def test_another_template_is_said(kjv_text: Path, tmp_path: Path) -> None:
+OTHER = """{%- if messages[0].role != 'system' %}{{- '[RULES] You answer in verse.\\n' }}{%- endif %}
+{%- for message in messages %}{{- '[' + message.role|upper + '] ' + message.content + '\\n' }}{%- endfor %}
+{%- if add_generation_prompt %}{{- '[ASSISTANT] ' }}{%- endif %}"""
+
+
+def with_template(model: Path, folder: Path, text: str) -> Path:
+    shutil.copytree(model, folder)
+    (folder / "chat_template.jinja").write_text(text)
+    return folder
+
+
+def test_any_template_is_rendered(kjv_text: Path, tmp_path: Path) -> None:
+    model = with_template(kjv_text, tmp_path / "model", OTHER)
+    result = generate(model, "--prompt", "  Why? ", "--max-new-tokens", 1, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["prompt"] == "[RULES] You answer in verse.\n[USER]   Why? \n[ASSISTANT] "
+    assert "note:" not in result.stderr
+
+
+def answer_message(prompt: str, text: str) -> dict:
+    """As a user of transformers takes an answer apart."""
+    if not prompt.rstrip().endswith("<think>"):
+        return {"role": "assistant", "content": text}
+    thought, _, rest = text.partition("</think>")
+    return {"role": "assistant", "content": rest.lstrip("\n"), "reasoning_content": thought.strip("\n")}
+
+
+@pytest.mark.parametrize("thinking", [None, False, True])
+@pytest.mark.parametrize("name", ["effort", "keeps the empty block", "default system text", "not ChatML", "switch at the top", "instruct", "always thinks", "vision, thinks", "vision, answers"])
+def test_a_conversation_has_the_tokens_of_its_template(kjv_text: Path, tmp_path: Path, name: str, thinking: bool | None) -> None:
+    model = with_template(kjv_text, tmp_path / "model", TEMPLATES[name])
+    flags = [] if thinking is None else ["--think" if thinking else "--no-think"]
+    result = generate(model, "--chat", "--json", "--max-new-tokens", 5, *flags, input="Why?\nAnd  then?\n Amen \n")
+    assert result.returncode == 0, result.stderr
+    messages: list[dict] = []
+    history: list[int] = []
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(answers) == 3
+    for question, answer in zip(["Why?", "And  then?", " Amen "], answers, strict=True):
+        messages.append({"role": "user", "content": question})
+        variables = {"bos_token": "", **({} if thinking is None else {"enable_thinking": thinking})}
+        text, raised = expected({"template": TEMPLATES[name], "messages": messages, "variables": variables})
+        assert text is not None, raised
+        assert text.endswith(answer["prompt"])
+        history = history[: answer["context_tokens"]] + answer["prompt_ids"]
+        whole = generate(model, "--raw", "--prompt", text, "--json", "--max-new-tokens", 1)
+        assert history == json.loads(whole.stdout)["prompt_ids"]
+        history += answer["ids"]
+        messages.append(answer_message(text, answer["text"]))
+
+
+def test_a_template_that_cannot_be_rendered_is_named(kjv_text: Path, tmp_path: Path) -> None:
+    cases = [
+        (INPUT, "model-0', line 2: expected an expression", "{{ messages }}\n{{ }}"),
+        (UNSUPPORTED, "model-1', line 1: the statement 'include' is not supported", "{% include 'x' %}"),
+        (INPUT, "model-2' refuses this conversation: no user turn", "{{ raise_exception('no user turn') }}"),
+        (UNSUPPORTED, "model-3', line 1: more than 10000000 steps", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
+    ]
+    for i, (code, message, text) in enumerate(cases):
+        model = with_template(kjv_text, tmp_path / f"model-{i}", text)
+        result = generate(model, "--prompt", "x", "--max-new-tokens", 1)
+        assert (result.returncode, result.stdout) == (code, ""), result.stderr
+        assert message in result.stderr
+        assert generate(model, "--prompt", "x", "--raw", "--max-new-tokens", 1).returncode == 0
+
+
+def test_no_template_is_said(kjv_text: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(kjv_text, model)
-    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
-    result = generate(model, "--prompt", "x", "--max-new-tokens", 1)
-    assert result.returncode == 0
-    assert "openvino_genai renders templates" in result.stderr
-    assert "openvino_genai" not in generate(model, "--prompt", "x", "--raw", "--max-new-tokens", 1).stderr
+    for name in ("chat_template.jinja", "tokenizer_config.json"):
+        (model / name).unlink()
+    xml = model / "openvino_tokenizer.xml"
+    xml.write_text(re.sub(r"<chat_template .*?/>", "", xml.read_text()))
+    result = generate(model, "--prompt", "x", "--max-new-tokens", 1, "--json", "--no-think")
+    assert result.returncode == 0, result.stderr
+    assert "there is no chat template in" in result.stderr
+    assert json.loads(result.stdout)["prompt"] == "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 
 
 def test_logits_that_are_no_numbers_end_it(tmp_path: Path) -> None:

@@ -352,22 +352,27 @@ TEST(Runner, SamplesTheSameForTheSameSeed) {
     EXPECT_NE(ids(2), first);
 }
 
-TEST(Runner, SaysWhenTheChatTemplateIsAnotherOne) {
+TEST(Runner, RendersAnyTemplateAndNamesOneThatItCannot) {
     TemporaryDirectory copy;
     fs::copy(model_directory(false), copy.path(), fs::copy_options::recursive);
-    write_text_file(copy.path() / "chat_template.jinja", "{{ messages }}");
     RunnerOptions options = exact(false);
     options.model = copy.path();
     SilentProgress progress;
-    Runner runner(options, progress);
     GenerateOptions short_answer;
     short_answer.max_new_tokens = 1;
-    runner.complete({"raw", {}}, short_answer, nullptr);
-    EXPECT_TRUE(progress.notes.empty());  // a plain continuation needs no template
-    runner.ask({"one", {}}, short_answer, nullptr);
-    runner.ask({"two", {}}, short_answer, nullptr);
-    ASSERT_EQ(progress.notes.size(), 1u);
-    EXPECT_NE(progress.notes.front().find("openvino_genai"), std::string::npos);
+    write_text_file(copy.path() / "chat_template.jinja",
+                    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] ");
+    {
+        Runner runner(options, progress);
+        EXPECT_EQ(runner.ask({"one", {}}, short_answer, nullptr).prompt, "[user] one\n[assistant] ");
+        const Answer second = runner.ask({"two", {}}, short_answer, nullptr);
+        EXPECT_TRUE(second.prompt.ends_with("[user] two\n[assistant] ")) << second.prompt;
+    }
+    write_text_file(copy.path() / "chat_template.jinja", "{% include 'x' %}");
+    Runner runner(options, progress);
+    runner.complete({"raw", {}}, short_answer, nullptr);  // a plain continuation needs no template
+    EXPECT_THROW(runner.ask({"one", {}}, short_answer, nullptr), Error);
+    EXPECT_TRUE(progress.notes.empty());
 }
 
 }  // namespace
