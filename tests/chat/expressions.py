@@ -97,6 +97,7 @@ class Grammar:
 
     def __init__(self, seed: int) -> None:
         self.r = random.Random(seed)
+        self.loops = 0  # that stand around
 
     def tag(self, inside: str) -> str:
         return "{%" + self.r.choice(["", "-", "-", "+"]) + f" {inside} " + self.r.choice(["", "-", "-", "+"]) + "%}"
@@ -105,7 +106,9 @@ class Grammar:
         return self.r.choice(NAMES)
 
     def value(self) -> str:
-        return self.r.choice([expression(self.r, 1), self.name(), f"{self.name()} ~ 'x'", f"({self.name()}|string) + 'y'", "ns.v", "loop.index", "loop.last", "loop.previtem", "loop.nextitem"])
+        if self.r.random() < 0.2:
+            return expression(self.r, 1)
+        return self.r.choice(["s", "xs[0]", self.name(), f"{self.name()} ~ 'x'", f"({self.name()}|string) + 'y'", "ns.v", *(["loop.index", "loop.last", "loop.previtem", "loop.nextitem"] if self.loops else ["n"])])
 
     def body(self, depth: int, loop: bool = False) -> str:
         return "".join(self.statement(depth, loop) + self.r.choice([*DATA, "", ""]) for _ in range(self.r.randint(1, 3)))
@@ -130,7 +133,9 @@ class Grammar:
             source = r.choice(["d.items()", "d|items", "d|dictsort", "[(1, 2), (3, 4)]"]) if target == "k, v" else source
             condition = f" if {r.choice(['x is defined', self.value(), 'i != 2'])}" if r.random() < 0.3 else ""
             other = self.tag("else") + self.body(0) if r.random() < 0.3 else ""
+            self.loops += 1
             body = self.body(depth - 1, True) + "{{ " + r.choice(["i", "k", "v", "x", "loop.index0", "loop.revindex", "loop.length", "loop.first", "loop.cycle('o', 'e')", "loop.changed(x)"]) + " }}"
+            self.loops -= 1
             return self.tag(f"for {target} in {source}{condition}") + body + other + self.tag("endfor")
         if kind == 9:
             name = r.choice(["m", "m2"])
@@ -152,4 +157,4 @@ class Grammar:
 
 def template_case(seed: int) -> dict:
     grammar = Grammar(seed)
-    return {"template": "{% set ns = namespace(v=0) %}" + grammar.body(3), "variables": VARIABLES}
+    return {"template": "{% set ns = namespace(v=0) %}{% set a, b, x, y, z = 1, 'B', [1, 'c'], ' s ', 2.5 %}" + grammar.body(3), "variables": VARIABLES}

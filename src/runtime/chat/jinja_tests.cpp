@@ -118,7 +118,9 @@ bool Interpreter::apply_test(const std::string& name, const Value& value, Argume
     if (name == "filter" || name == "test") {
         const Bound none(meter_, name, std::move(arguments), {});
         if (value.text() == nullptr) {
-            (void)hash_key(meter_, value);
+            if (value.sequence() != nullptr || value.dict() != nullptr) {
+                (void)hash_key(meter_, value);
+            }
             return false;
         }
         const std::string& wanted = value.text()->bytes();
