@@ -19,7 +19,8 @@ build/deltavino export --model examples/kjv-tiny "$out/vision" --force
 
 echo
 echo "== deltavino itself describes examples/kjv-tiny/pictures/red-circle-on-blue.png"
-build/deltavino generate "$out/vision" --prompt "What is in the picture?" --image examples/kjv-tiny/pictures/red-circle-on-blue.png
+build/deltavino generate "$out/vision" --prompt "What is in the picture?" \
+  --image examples/kjv-tiny/pictures/red-circle-on-blue.png
 
 echo
 echo "== your own model: a Hugging Face directory with config.json, *.safetensors and the tokenizer"

@@ -13,7 +13,8 @@ pause=${FRESH_PAUSE:-20}
 
 # What a network says when it is away; anything else is a fault of ours.
 unreachable='Could not resolve|Temporary failure|Connection (timed out|refused|reset)|connection broken|Failed to fetch'
-unreachable+='|Max retries exceeded|[Rr]ead timed out|No route to host|Unable to connect|Network is unreachable|NewConnectionError'
+unreachable+='|Max retries exceeded|[Rr]ead timed out|No route to host|Unable to connect|Network is unreachable'
+unreachable+='|NewConnectionError'
 
 say() { echo "fresh: $*"; }
 not_run() {
@@ -57,7 +58,11 @@ trap 'exit 130' INT TERM HUP
 mount_at() {  # SOURCE TARGET OPTION...
   local source=$1 target=$2
   shift 2
-  if [ -d "$source" ] || [ "$source" = proc ]; then mkdir -p "$target"; else mkdir -p "$(dirname "$target")" && touch "$target"; fi
+  if [ -d "$source" ] || [ "$source" = proc ]; then
+    mkdir -p "$target"
+  else
+    mkdir -p "$(dirname "$target")" && touch "$target"
+  fi
   mount "$@" "$source" "$target" && mounts+=("$target")
 }
 
@@ -77,8 +82,8 @@ sources() {
   apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' | sed 's#/ # #' | sort -u
 }
 host_suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-mirror=$(sources | awk -v suite="$suite" -v host="$host_suite" '$2 == suite || $2 == host { print ($2 == suite ? 0 : 1), $1 }' |
-  sort | awk 'NR == 1 { print $2 }')
+mirror=$(sources | awk -v suite="$suite" -v host="$host_suite" '
+  $2 == suite || $2 == host { print ($2 == suite ? 0 : 1), $1 }' | sort | awk 'NR == 1 { print $2 }')
 security=$(sources | awk -v suite="$host_suite-security" '$2 == suite { print $1; exit }')
 [ -n "$mirror" ] || not_run "apt has no source here that could hold $suite"
 
@@ -89,7 +94,8 @@ host_certificates=${PIP_CERT:-${SSL_CERT_FILE:-${REQUESTS_CA_BUNDLE:-${CURL_CA_B
 environment=()
 while IFS= read -r line; do
   environment+=("$line")
-done < <(env | grep -E '^(PIP_[A-Z_]+|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY)=' |
+done < <(env |
+  grep -E '^(PIP_[A-Z_]+|SSL_CERT_FILE|(REQUESTS|CURL)_CA_BUNDLE|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY)=' |
   sed -E "s#^(PIP_CERT|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE)=.*#\\1=$certificates#" || true)
 eval "$(apt-config shell proxy Acquire::http::Proxy)"
 [ -z "${proxy:-}" ] || export http_proxy=$proxy
@@ -97,7 +103,8 @@ eval "$(apt-config shell proxy Acquire::http::Proxy)"
 copy_settings() {
   local file path
   cp /etc/resolv.conf /etc/hosts "$root/etc/"
-  apt-config dump | grep -E '^Acquire::(https?|ftp|Check-|Retries|Allow)[^"]* "[^"]+";$' >"$root/etc/apt/apt.conf.d/90host" || true
+  apt-config dump | grep -E '^Acquire::(https?|ftp|Check-|Retries|Allow)[^"]* "[^"]+";$' \
+    >"$root/etc/apt/apt.conf.d/90host" || true
   [ ! -d /etc/apt/auth.conf.d ] || cp -r /etc/apt/auth.conf.d "$root/etc/apt/"
   {
     echo "deb $mirror $suite main"
@@ -110,7 +117,8 @@ copy_settings() {
   { (cd / && python3 -m pip config list 2>/dev/null) || true; } >"$work/pip"
   { echo '[global]'; sed -n "s/^\(global\|install\)\.\([^=]*\)='\(.*\)'\$/\2 = \3/p" "$work/pip" |
     sed "s#^cert = .*#cert = $certificates#"; } >"$root/etc/pip.conf"
-  [ -n "$host_certificates" ] || host_certificates=$(sed -n "s/^[a-z]*\\.cert='\\(.*\\)'\$/\\1/p" "$work/pip" | head -n 1)
+  [ -n "$host_certificates" ] ||
+    host_certificates=$(sed -n "s/^[a-z]*\\.cert='\\(.*\\)'\$/\\1/p" "$work/pip" | head -n 1)
   [ ! -f "$host_certificates" ] || cp -L "$host_certificates" "$root$certificates"
   # The pages of a local index point to files beside its folder 'simple'.
   { cat "$work/pip"; printf '%s\n' "${environment[@]:-}"; } | grep -oE "(file://|[=' ])/[^' ]+" |
@@ -139,7 +147,7 @@ mapfile -t commands < <(section | sed -n 's/^\(make [a-z]*\)\( .*\)\?$/\1/p')
 reachable() { /usr/lib/apt/apt-helper download-file "$mirror/dists/$suite/Release" "$work/Release" >/dev/null 2>&1; }
 for ((try = 1; ; ++try)); do
   reachable && break
-  [ "$try" -lt "$tries" ] || not_run "the mirror of this system has no $suite, or cannot be reached (asked $tries times)"
+  [ "$try" -lt "$tries" ] || not_run "the mirror has no $suite, or cannot be reached (asked $tries times)"
   sleep "$pause"
 done
 
@@ -163,7 +171,10 @@ rm -f "$root"/var/cache/apt/archives/*.deb
 chroot "$root" useradd -m -s /bin/bash plain
 chroot "$root" useradd -m -s /bin/bash someone
 
-as_root() { chroot "$root" /usr/bin/env -i "${environment[@]}" DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+as_root() {
+  chroot "$root" /usr/bin/env -i "${environment[@]}" DEBIAN_FRONTEND=noninteractive \
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
 install() {
   as_root apt-get install -y -qq --no-install-recommends "$@" >"$work/apt.log" 2>&1
 }
@@ -197,7 +208,8 @@ if inside plain "cd deltavino && ${commands[0]}" >"$work/plain.log" 2>&1; then
 fi
 cat "$work/plain.log"
 grep -q 'packages are missing: .*g++' "$work/plain.log" && grep -q 'sudo apt-get install' "$work/plain.log" &&
-  [ "$(wc -l <"$work/plain.log")" -le 6 ] || failed "without sudo, there is no short message that names the packages and the command"
+  [ "$(wc -l <"$work/plain.log")" -le 6 ] ||
+  failed "without sudo, there is no short message that names the packages and the command"
 
 for ((try = 1; ; ++try)); do
   if install sudo; then break; fi
@@ -224,8 +236,8 @@ say "$suite: passed, commit $commit"
 say "minimal system with $needed: $system_seconds s, $disk_before MB"
 printf 'fresh: %s\n' "${times[@]}"
 packages >"$work/packages.after"
-say "disk: $(disk) MB in all, of which the clone $(du -sm "$root/home/someone/deltavino" | cut -f1) MB" \
-  "(.venv $(du -sm "$root/home/someone/deltavino/.venv" | cut -f1) MB, build $(du -sm "$root/home/someone/deltavino/build" | cut -f1) MB);" \
+size() { du -sm "$root/home/someone/deltavino/$1" | cut -f1; }
+say "disk: $(disk) MB in all, of which the clone $(size .) MB (.venv $(size .venv) MB, build $(size build) MB);" \
   "left in /tmp: $left MB"
 say "installed: $(comm -13 "$work/packages.before" "$work/packages.after" | tr '\n' ' ')"
 [ "$left" -le 50 ] || failed "the tests left $left MB in the temporary folder"

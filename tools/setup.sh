@@ -55,7 +55,8 @@ packages() {
   echo "setup: apt-get installs ${missing[*]}"
   local log
   log=$(mktemp)
-  if ! { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  if ! { as_root apt-get update -qq &&
+    as_root apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     rm -f "$log"
     stop "apt-get failed, see above; after that is mended, start again, or run" "  $by_hand"
@@ -113,7 +114,8 @@ case "${1:-}" in
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
   "")
     packages $build_packages $(python_packages)
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || stop "Python 3.10 or newer is needed, this is $(python3 -V)"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+      stop "Python 3.10 or newer is needed, this is $(python3 -V)"
     environment .venv requirements.txt
     ;;
   *) stop "unknown option $1; see the head of tools/setup.sh" ;;
