@@ -73,9 +73,13 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const std::string& note : plan.notes) {
         progress.note(note);
     }
-    for (const auto& left_out : plan.table.check(checkpoint)) {
+    std::vector<std::string> quantization_notes;
+    for (const auto& left_out : plan.table.check(checkpoint, &quantization_notes)) {
         progress.note(
             fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
+    }
+    for (const std::string& note : quantization_notes) {
+        progress.note(note);
     }
 
     const std::uint64_t expert_columns =

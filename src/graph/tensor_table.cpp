@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace deltavino::graph {
 namespace {
@@ -13,10 +14,15 @@ std::string unexpected_hint(const std::string& name) {
     if (name.find("lora_") != std::string::npos) {
         return ": a LoRA leftover; merge the adapter into the model first";
     }
-    for (const char* suffix : {".SCB", "_scale_inv", ".weight_scale", ".weight_packed", ".qweight", ".qzeros",
-                               ".scales", ".input_scale", ".absmax", ".quant_state"}) {
+    for (const char* suffix : {".SCB", ".absmax", ".quant_map", ".quant_state"}) {
         if (name.find(suffix) != std::string::npos) {
-            return ": the checkpoint is quantized already; use the original one in bfloat16 or float16";
+            return ": the checkpoint was quantized by bitsandbytes; use the original one in bfloat16 or float16";
+        }
+    }
+    for (const char* suffix : {"_scale_inv", "_scale", "_scale_2", ".weight_packed", ".weight_shape",
+                               ".weight_zero_point", "g_idx", ".qweight", ".qzeros", ".scales"}) {
+        if (name.ends_with(suffix)) {
+            return ": no quantized weight of the model uses it";
         }
     }
     if (name.find(".mlp.experts.") != std::string::npos) {
@@ -24,6 +30,48 @@ std::string unexpected_hint(const std::string& name) {
     }
     return {};
 }
+
+// Scales of the key-value cache: OpenVINO chooses its own.
+bool is_cache_scale(const std::string& name) {
+    const std::size_t attention = name.find(".self_attn.");
+    return attention != std::string::npos &&
+           (name.ends_with(".k_scale") || name.ends_with(".v_scale") || name.ends_with(".q_scale") ||
+            name.ends_with(".prob_scale") || name.ends_with(".kv_scale"));
+}
+
+// Whether a quantizer would take it unless told otherwise.
+bool is_projection(Role role) {
+    return role == Role::AttentionProjection || role == Role::DeltaProjection || role == Role::FeedForward ||
+           role == Role::Expert || role == Role::SharedExpert;
+}
+
+// A checkpoint's list of plain modules: full names, or parts of paths.
+class PlainModules {
+public:
+    explicit PlainModules(const std::vector<std::string>& modules) {
+        for (const std::string& module : modules) {
+            whole_.insert(checkpoint::canonical_name(module + "."));
+        }
+    }
+
+    bool lists(const std::string& name) {
+        // Whole modules and their parents, from the front; short names may stand anywhere.
+        for (std::size_t end = name.find('.'); end != std::string::npos; end = name.find('.', end + 1)) {
+            if (whole_.contains(name.substr(0, end + 1))) {
+                return true;
+            }
+            for (std::size_t begin = end; begin != std::string::npos && begin > 0; begin = name.rfind('.', begin - 1)) {
+                if (begin < end && whole_.contains(name.substr(begin + 1, end - begin))) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
+private:
+    std::set<std::string> whole_;
+};
 
 }  // namespace
 
@@ -61,6 +109,10 @@ void TensorTable::leave_out(std::string prefix, std::string why) {
     left_out_.emplace_back(std::move(prefix), std::move(why));
 }
 
+void TensorTable::set_quantization(std::optional<checkpoint::Quantization> quantization) {
+    quantization_ = std::move(quantization);
+}
+
 const TensorRow& TensorTable::require(const std::string& name) const {
     const auto found = index_.find(name);
     if (found == index_.end()) {
@@ -74,25 +126,71 @@ const Assembly* TensorTable::find_assembly(const std::string& name) const {
     return found == assemblies_.end() ? nullptr : &found->second;
 }
 
-std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoint& checkpoint) const {
-    Problems problems;
-    std::vector<std::string> present;
-    for (const auto& [name, tensor] : checkpoint.tensors()) {
-        if (!index_.contains(name)) {
-            present.push_back(name);
+// What find_rows says of each row, and what that leaves.
+struct TensorTable::Findings {
+    std::vector<checkpoint::RowLookup> lookups;  // in the order of the rows
+    std::vector<std::string> unsupported;
+    std::vector<std::string> rest;  // tensors that feed no row
+    LeftOut activations{"scales of activations and of the cache, which are not quantized here", 0, 0};
+};
+
+TensorTable::Findings TensorTable::find_all(const checkpoint::Checkpoint& checkpoint, Problems& problems) const {
+    Findings found;
+    std::set<std::string> used;
+    bool all_plain = true;
+    const auto leave_out_scale = [&](const std::string& name) {
+        found.activations.tensors += 1;
+        found.activations.bytes += checkpoint.require(name).info.bytes;
+    };
+    for (const TensorRow& row : rows_) {
+        found.lookups.push_back(checkpoint::find_rows(checkpoint, quantization_, row.name, row.shape));
+        const checkpoint::RowLookup& lookup = found.lookups.back();
+        used.insert(lookup.used.begin(), lookup.used.end());
+        used.insert(lookup.ignored.begin(), lookup.ignored.end());
+        std::for_each(lookup.ignored.begin(), lookup.ignored.end(), leave_out_scale);
+        std::for_each(lookup.problems.begin(), lookup.problems.end(), [&](const auto& text) { problems.add(text); });
+        found.unsupported.insert(found.unsupported.end(), lookup.unsupported.begin(), lookup.unsupported.end());
+        all_plain &= lookup.plain != nullptr;
+        if (row.role == Role::Vector && lookup.source) {
+            problems.add(
+                fmt::format("tensor '{}' is quantized, expected F32, F16 or BF16", lookup.source->codes->info.name));
         }
     }
-    for (const TensorRow& row : rows_) {
-        const checkpoint::Tensor* tensor = checkpoint.find(row.name);
-        if (tensor == nullptr) {
+    if (quantization_ && all_plain) {
+        problems.add(fmt::format(
+            "{} says that the weights are quantized ({}), but all are plain: remove it if they were dequantized",
+            quantization_->where, quantization_->method));
+    }
+    for (const auto& [name, tensor] : checkpoint.tensors()) {
+        if (used.contains(name)) {
+            continue;
+        }
+        if (quantization_ && is_cache_scale(name)) {
+            leave_out_scale(name);
+        } else {
+            found.rest.push_back(name);
+        }
+    }
+    return found;
+}
+
+void TensorTable::check_plain(const checkpoint::Checkpoint& checkpoint, const Findings& findings,
+                              Problems& problems) const {
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+        const TensorRow& row = rows_[i];
+        if (!findings.lookups[i].found()) {
             const auto& absent = checkpoint.promised_but_absent();
             const bool promised = std::any_of(absent.begin(), absent.end(), [&](const std::string& name) {
                 return checkpoint::canonical_name(name) == row.name;
             });
-            const std::string near = closest(row.name, present);
+            const std::string near = closest(row.name, findings.rest);
             problems.add(fmt::format("tensor '{}' {} is missing{}{}", row.name, shape_text(row.shape),
                                      promised ? ": the index names a file that does not hold it" : "",
                                      near.empty() ? "" : fmt::format(" (the nearest other name is '{}')", near)));
+            continue;
+        }
+        const checkpoint::Tensor* tensor = findings.lookups[i].plain;
+        if (tensor == nullptr) {
             continue;
         }
         const checkpoint::TensorInfo& info = tensor->info;
@@ -103,12 +201,17 @@ std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoin
         } else if (!checkpoint::is_plain_float(info.dtype)) {
             problems.add(
                 fmt::format("tensor '{}' in '{}' has type {}, expected F32, F16 or BF16 (the checkpoint is quantized "
-                            "already? use the original one)",
+                            "in a way that is not read? use the original one)",
                             info.name, tensor->file->path().filename().string(), checkpoint::dtype_name(info.dtype)));
         }
     }
+}
+
+std::vector<TensorTable::LeftOut> TensorTable::check_rest(const checkpoint::Checkpoint& checkpoint,
+                                                          const std::vector<std::string>& rest,
+                                                          Problems& problems) const {
     std::vector<LeftOut> left_out(left_out_.size());
-    for (const std::string& name : present) {
+    for (const std::string& name : rest) {
         const checkpoint::Tensor& tensor = checkpoint.require(name);
         const auto rule =
             std::find_if(left_out_.begin(), left_out_.end(), [&](const auto& r) { return name.starts_with(r.first); });
@@ -123,11 +226,66 @@ std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoin
         entry.tensors += 1;
         entry.bytes += tensor.info.bytes;
     }
-    problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use the tensors of '{}' ({} tensors in {} files)",
-                                                        checkpoint.directory().string(), checkpoint.tensors().size(),
-                                                        checkpoint.shard_count()));
-    std::erase_if(left_out, [](const LeftOut& entry) { return entry.tensors == 0; });
     return left_out;
+}
+
+std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoint& checkpoint,
+                                                     std::vector<std::string>* notes) const {
+    Problems problems;
+    const Findings findings = find_all(checkpoint, problems);
+    check_plain(checkpoint, findings, problems);
+    std::vector<LeftOut> left_out = check_rest(checkpoint, findings.rest, problems);
+    const ErrorKind kind = problems.empty() ? ErrorKind::Unsupported : ErrorKind::Input;
+    for (const std::string& text : findings.unsupported) {
+        problems.add(text + ": use the original checkpoint in bfloat16 or float16");
+    }
+    problems.throw_if_any(
+        kind, fmt::format("cannot use the tensors of '{}' ({} tensors in {} files)", checkpoint.directory().string(),
+                          checkpoint.tensors().size(), checkpoint.shard_count()));
+    left_out.push_back(findings.activations);
+    std::erase_if(left_out, [](const LeftOut& entry) { return entry.tensors == 0; });
+    if (notes != nullptr) {
+        *notes = quantization_notes(findings);
+    }
+    return left_out;
+}
+
+std::vector<std::string> TensorTable::quantization_notes(const Findings& findings) const {
+    PlainModules plain(quantization_ ? quantization_->plain_modules : std::vector<std::string>{});
+    const bool compare = quantization_ && quantization_->plain_modules_known;
+    std::map<std::string, std::size_t> kinds;
+    std::vector<std::string> unlisted;
+    std::vector<std::string> listed;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+        const bool quantized = findings.lookups[i].source != nullptr;
+        if (quantized) {
+            kinds[findings.lookups[i].source->text()] += 1;
+        }
+        if (!compare || quantized != plain.lists(rows_[i].name)) {
+            continue;
+        }
+        if (quantized) {
+            listed.push_back(rows_[i].name);
+        } else if (is_projection(rows_[i].role)) {
+            unlisted.push_back(rows_[i].name);
+        }
+    }
+    std::vector<std::string> notes;
+    for (const auto& [text, count] : kinds) {
+        notes.push_back(fmt::format("quantized in the checkpoint: {} weights, {}", count, text));
+    }
+    if (!unlisted.empty()) {
+        notes.push_back(fmt::format(
+            "{} projections are plain in the checkpoint though its list of plain modules leaves them out, such as "
+            "'{}': taken as they are",
+            unlisted.size(), unlisted.front()));
+    }
+    if (!listed.empty()) {
+        notes.push_back(
+            fmt::format("{} weights are quantized in the checkpoint though it lists them as plain, such as '{}'",
+                        listed.size(), listed.front()));
+    }
+    return notes;
 }
 
 }  // namespace deltavino::graph

@@ -35,6 +35,10 @@ bool same_bytes(const Tensor& a, const Tensor& b) {
 bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool assume_tied_head,
                       std::vector<std::string>& notes) {
     const Tensor* head = checkpoint.find("lm_head.weight");
+    const bool quantized_head = head == nullptr && checkpoint::stores_weight(checkpoint, "lm_head.weight");
+    if (quantized_head) {
+        return false;
+    }
     if (head == nullptr && !config_says_tied && !assume_tied_head) {
         fail(ErrorKind::Input,
              "cannot use '{}': config.json says that tie_word_embeddings is false, and there is no tensor "
@@ -46,7 +50,9 @@ bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool 
         return head == nullptr;
     }
     const Tensor* embedding = checkpoint.find("model.embed_tokens.weight");
-    const bool same = embedding != nullptr && same_bytes(*embedding, *head);
+    // The scales of 8-bit floats would have to be the same, too.
+    const bool same =
+        embedding != nullptr && checkpoint::is_plain_float(head->info.dtype) && same_bytes(*embedding, *head);
     if (!same) {
         notes.push_back(
             "config.json says that the head is tied to the embedding, but 'lm_head.weight' has other values: it is "
@@ -72,6 +78,7 @@ Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assum
              "use the original checkpoint",
              checkpoint.directory().string());
     }
+    plan.table.set_quantization(checkpoint::read_quantization(checkpoint.config_text(), checkpoint.directory()));
     plan.tied_head = decide_tied_head(checkpoint, plan.config.text.tie_word_embeddings, assume_tied_head, plan.notes);
     add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
     if (plan.task == Task::ImageTextToText) {
