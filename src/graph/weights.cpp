@@ -161,6 +161,7 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
         return made->second;
     }
     WeightJob job;
+    job.name = stored_name(name);
     job.canonical_name = name;
     job.role = role;
     job.columns = shape.back();
@@ -168,7 +169,6 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
         job.sources.push_back(slice_of(part, job.columns));
         job.rows += part.rows;
     }
-    job.name = stored_name(name);
     if (job.rows * job.columns != ov::shape_size(shape)) {
         fail(ErrorKind::Internal, "weight '{}' has {} rows of {}, its shape says otherwise", name, job.rows,
              job.columns);
@@ -260,31 +260,16 @@ std::vector<double> Weights::values(const std::string& name) const {
     return {stored.begin(), stored.end()};
 }
 
-// As the checkpoint spells it; a packed weight as if it were plain: 'x.weight' for 'x.qweight'.
-std::string Weights::stored_tensor_name(const std::string& name) const {
-    const auto source = sources_.find(name);
-    if (source == sources_.end()) {
-        return checkpoint_.require(name).info.name;
-    }
-    const std::string& codes = source->second->codes->info.name;
-    for (const std::string_view end : {".qweight", ".weight_packed"}) {
-        if (codes.ends_with(end)) {
-            return codes.substr(0, codes.size() - end.size()) + ".weight";
-        }
-    }
-    return codes;
-}
-
 // The stored name of a tensor; for an assembly, that of its first part with the assembly's own end.
 std::string Weights::stored_name(const std::string& name) const {
     const Assembly* assembly = table_.find_assembly(name);
     if (assembly == nullptr) {
-        return stored_tensor_name(name);
+        return checkpoint::stored_weight_name(checkpoint_, name);
     }
     const std::string& part = assembly->parts.front().name;
     const auto differ = std::mismatch(part.begin(), part.end(), name.begin(), name.end());
     const std::size_t end = static_cast<std::size_t>(part.end() - differ.first);
-    std::string stored = stored_tensor_name(part);
+    std::string stored = checkpoint::stored_weight_name(checkpoint_, part);
     if (stored.size() < end) {
         fail(ErrorKind::Internal, "weight '{}' has no name in common with its part '{}'", name, stored);
     }

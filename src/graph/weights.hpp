@@ -117,7 +117,6 @@ private:
     Value assembled(const std::string& name, Role role, const ov::Shape& shape, const std::vector<Part>& parts);
     RowSlice slice_of(const Part& part, std::uint64_t columns);
     std::string stored_name(const std::string& name) const;
-    std::string stored_tensor_name(const std::string& name) const;
     std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape,
                                                       const std::string& name);
     Value plain(WeightJob& job, const ov::Shape& shape);

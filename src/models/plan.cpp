@@ -35,9 +35,8 @@ bool same_bytes(const Tensor& a, const Tensor& b) {
 bool decide_tied_head(const Checkpoint& checkpoint, bool config_says_tied, bool assume_tied_head,
                       std::vector<std::string>& notes) {
     const Tensor* head = checkpoint.find("lm_head.weight");
-    const bool quantized_head = head == nullptr && checkpoint::stores_weight(checkpoint, "lm_head.weight");
-    if (quantized_head) {
-        return false;
+    if (head == nullptr && checkpoint::find_codes(checkpoint, "lm_head.weight") != nullptr) {
+        return false;  // packed, as embeddings are not
     }
     if (head == nullptr && !config_says_tied && !assume_tied_head) {
         fail(ErrorKind::Input,

@@ -69,7 +69,7 @@ std::vector<std::string> strings(const std::shared_ptr<ov::Node>& node, std::siz
     return result;
 }
 
-std::string info_of(const RuntimeInfo& info, const std::string& key) {
+std::string info_of(const graph::RuntimeInfo& info, const std::string& key) {
     for (const auto& [name, value] : info) {
         if (name == key) {
             return value;
@@ -184,7 +184,7 @@ TEST(TokenizerIr, PutsTheTokensOfATemplateAroundTheText) {
 TEST(TokenizerIr, StatesWhatConsumersAsk) {
     const TokenizerModels models = build({});
     EXPECT_EQ(models.tokenizer_info, models.detokenizer_info);
-    const RuntimeInfo& info = models.tokenizer_info;
+    const graph::RuntimeInfo& info = models.tokenizer_info;
     EXPECT_EQ(info_of(info, "eos_token_id"), "7");
     EXPECT_EQ(info_of(info, "pad_token_id"), "7");
     EXPECT_EQ(info_of(info, "bos_token_id"), "missing");
@@ -197,7 +197,7 @@ TEST(TokenizerIr, StatesWhatConsumersAsk) {
 
 TEST(TokenizerIr, CanBeWritten) {
     const TokenizerModels models = build({});
-    const IrLayout layout = lay_out_ir(*models.tokenizer, models.tokenizer_info, {}, {});
+    const graph::IrLayout layout = graph::lay_out_ir(*models.tokenizer, models.tokenizer_info, {}, {});
     EXPECT_THAT(layout.xml, HasSubstr(R"(type="BPETokenizer" version="extension")"));
     EXPECT_THAT(
         layout.xml,

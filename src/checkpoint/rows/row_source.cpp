@@ -139,17 +139,20 @@ private:
     void plain(const Tensor& tensor) {
         lookup_.used.push_back(name_);
         lookup_.plain = &tensor;
+        const Tensor* scale = nullptr;
         for (const char* end : {"_scale_inv", "_scale", "_scale_2"}) {
-            if (const Tensor* scale = take(name_ + end)) {
-                if (!is_plain_float(tensor.info.dtype)) {
-                    lookup_.plain = nullptr;
-                    refuse("'{}' is {} with a scale '{}', which is not read (NVFP4?)", tensor.info.name,
-                           dtype_name(tensor.info.dtype), scale->info.name);
-                    return;
-                }
-                problem("tensor '{}' in '{}' is {} and has a scale '{}': were its codes widened without the scale?",
-                        tensor.info.name, file_of(tensor), dtype_name(tensor.info.dtype), scale->info.name);
-            }
+            const Tensor* found = take(name_ + end);
+            scale = scale == nullptr ? found : scale;
+        }
+        const std::string_view type = dtype_name(tensor.info.dtype);
+        if (scale != nullptr && is_plain_float(tensor.info.dtype)) {
+            problem("tensor '{}' in '{}' is {} and has a scale '{}': were its codes widened without the scale?",
+                    tensor.info.name, file_of(tensor), type, scale->info.name);
+        } else if (scale != nullptr) {
+            lookup_.plain = nullptr;
+            ignore_activation_scales();
+            refuse("'{}' is {} with a scale '{}', which is not read (NVFP4?)", tensor.info.name, type,
+                   scale->info.name);
         }
         if (checkpoint_.find(name_ + ".absmax") != nullptr || checkpoint_.find(module_ + ".SCB") != nullptr) {
             lookup_.plain = nullptr;
@@ -483,10 +486,24 @@ RowLookup find_rows(const Checkpoint& checkpoint, const std::optional<Quantizati
     return Finder(checkpoint, quantization, name, shape).find();
 }
 
-bool stores_weight(const Checkpoint& checkpoint, const std::string& name) {
-    const std::string module = module_of(name);
-    return checkpoint.find(name) != nullptr || checkpoint.find(module + ".qweight") != nullptr ||
-           checkpoint.find(module + ".weight_packed") != nullptr;
+const Tensor* find_codes(const Checkpoint& checkpoint, const std::string& name) {
+    for (const std::string& stored : {name, module_of(name) + ".qweight", module_of(name) + ".weight_packed"}) {
+        if (const Tensor* tensor = checkpoint.find(stored)) {
+            return tensor;
+        }
+    }
+    return nullptr;
+}
+
+std::string stored_weight_name(const Checkpoint& checkpoint, const std::string& name) {
+    const Tensor* codes = find_codes(checkpoint, name);
+    const std::string stored = codes != nullptr ? codes->info.name : checkpoint.require(name).info.name;
+    for (const std::string_view end : {".qweight", ".weight_packed"}) {
+        if (stored.ends_with(end)) {
+            return stored.substr(0, stored.size() - end.size()).append(kWeight);
+        }
+    }
+    return stored;
 }
 
 DType RowSource::float_type() const {

@@ -79,8 +79,11 @@ struct RowLookup {
 RowLookup find_rows(const Checkpoint& checkpoint, const std::optional<Quantization>& quantization,
                     const std::string& name, const std::vector<std::uint64_t>& shape);
 
-// Whether any tensor holds codes or values of the weight.
-bool stores_weight(const Checkpoint& checkpoint, const std::string& name);
+// The tensor that holds the weight's values or codes, whatever it is called; null without one.
+const Tensor* find_codes(const Checkpoint& checkpoint, const std::string& name);
+// The weight's name as the checkpoint spells it; a packed one as if it were plain: 'x.weight' for 'x.qweight'.
+// Throws ErrorKind::Input when there is none.
+std::string stored_weight_name(const Checkpoint& checkpoint, const std::string& name);
 
 // What the scales and zero points of integers allow. Reads all of them, in small pieces.
 struct CodeFacts {
