@@ -119,6 +119,8 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
     summary.task = models::task_name(plan.task);
     summary.recipe = recipe.description();
+    const std::vector<std::string> origins = recipe.origins();
+    summary.recipe.insert(summary.recipe.begin(), origins.begin(), origins.end());
     summary.tensors = report_tensors(artifacts, statistics);
     summary.rows = summarise(summary.tensors);
     for (const Artifact& artifact : artifacts) {

@@ -143,24 +143,6 @@ struct Recipe::State {
         }
     }
 
-    std::vector<std::string> origin_lines() const {
-        std::vector<std::string> lines;
-        for (const auto& [kinds, weights] : kept_codes) {
-            lines.push_back(fmt::format("{} weights keep the codes of the checkpoint bit for bit: {}, as {}", weights,
-                                        kinds.first, kinds.second));
-        }
-        if (inexact_scales > 0) {
-            lines.push_back(
-                fmt::format("{} of their {} scales are not exact in float16 and were rounded, by {:.2g} at most",
-                            inexact_scales, scales, largest_change));
-        }
-        for (const auto& [kinds, weights] : restored) {
-            lines.push_back(fmt::format("{} weights were read from {} and are stored anew as {}", weights, kinds.first,
-                                        kinds.second));
-        }
-        return lines;
-    }
-
     Format four_bit() const { return format->format.value_or(options.sym ? Format::I4 : Format::U4); }
     // The plugin widens stacks of experts in nf4 and mxfp4 to float32 when it loads the model.
     Format four_bit(Role role) const { return role == Role::Expert && format->format ? Format::U4 : four_bit(); }
@@ -250,20 +232,6 @@ struct Recipe::State {
         return std::nullopt;
     }
 
-    Storage wanted(const WeightRequest& request, ModelPart part) {
-        if (is_always_float32(request.role)) {
-            kept(request);  // marks the rule as used
-            return {ov::element::f32, {}, "small, always float32"};
-        }
-        if (std::optional<Storage> by_rule = kept(request)) {
-            return *by_rule;
-        }
-        if (imports(request)) {
-            return import(request);
-        }
-        return part == ModelPart::Language ? language_part(request) : other_part(request);
-    }
-
     Storage other_part(const WeightRequest& request) const {
         if (format->family == Family::Float) {
             return {format->type, {}, "--weight-format"};
@@ -303,6 +271,20 @@ struct Recipe::State {
             return four_bit_storage(request, Format::I4, "--all-layers; tied: symmetric");
         }
         return four_bit_storage(request, four_bit(request.role), "bulk of the model");
+    }
+
+    Storage wanted(const WeightRequest& request, ModelPart part) {
+        if (is_always_float32(request.role)) {
+            kept(request);  // marks the rule as used
+            return {ov::element::f32, {}, "small, always float32"};
+        }
+        if (std::optional<Storage> by_rule = kept(request)) {
+            return *by_rule;
+        }
+        if (imports(request)) {
+            return import(request);
+        }
+        return part == ModelPart::Language ? language_part(request) : other_part(request);
     }
 };
 
@@ -437,8 +419,11 @@ graph::StoragePolicy Recipe::policy(ModelPart part) {
 }
 
 bool Recipe::compresses() const {
-    return state_->format->family == Family::Int8 || state_->format->family == Family::FourBit ||
-           !state_->kept_codes.empty();
+    return state_->format->family == Family::Int8 || state_->format->family == Family::FourBit;
+}
+
+bool Recipe::keeps_codes() const {
+    return !state_->kept_codes.empty();
 }
 
 quant::Search Recipe::search() const {
@@ -450,11 +435,11 @@ std::string Recipe::format_name() const {
 }
 
 std::vector<std::string> Recipe::description() const {
-    const State& state = *state_;
-    std::vector<std::string> lines = state.origin_lines();
-    if (state.format->family != Family::Int8 && state.format->family != Family::FourBit) {
-        return lines;
+    if (!compresses()) {
+        return {};
     }
+    std::vector<std::string> lines;
+    const State& state = *state_;
     if (state.format->family == Family::FourBit) {
         const bool other_experts = state.mixture_of_experts && state.format->format.has_value();
         lines.push_back(fmt::format("projections{}: {}{}",
@@ -482,6 +467,25 @@ std::vector<std::string> Recipe::description() const {
     lines.push_back(state.options.scale_search == "nncf"
                         ? "scales: as nncf chooses them"
                         : "scales and zero points: searched for the least squared error");
+    return lines;
+}
+
+std::vector<std::string> Recipe::origins() const {
+    const State& state = *state_;
+    std::vector<std::string> lines;
+    for (const auto& [kinds, weights] : state.kept_codes) {
+        lines.push_back(fmt::format("{} weights keep the codes of the checkpoint bit for bit: {}, as {}", weights,
+                                    kinds.first, kinds.second));
+    }
+    if (state.inexact_scales > 0) {
+        lines.push_back(
+            fmt::format("{} of their {} scales are not exact in float16 and were rounded, by {:.2g} at most",
+                        state.inexact_scales, state.scales, state.largest_change));
+    }
+    for (const auto& [kinds, weights] : state.restored) {
+        lines.push_back(
+            fmt::format("{} weights were read from {} and are stored anew as {}", weights, kinds.first, kinds.second));
+    }
     return lines;
 }
 

@@ -126,10 +126,10 @@ private:
     const TensorTable& table_;
     StoragePolicy policy_;
     std::vector<WeightJob> jobs_;
-    std::map<std::string, std::shared_ptr<const checkpoint::RowSource>> sources_;  // of quantized weights, by name
-    std::map<std::string, Value> made_;                                            // a tied weight is one set of nodes
+    std::map<std::string, Value> made_;  // a tied weight is one set of nodes
     std::unordered_set<const ov::Node*> decompressions_;
     std::shared_ptr<void> zero_range_;
+    std::map<std::string, std::shared_ptr<const checkpoint::RowSource>> sources_;  // of quantized weights, by name
 };
 
 // The weights below one module, by their short names.
