@@ -119,8 +119,6 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     summary.model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
     summary.task = models::task_name(plan.task);
     summary.recipe = recipe.description();
-    const std::vector<std::string> origins = recipe.origins();
-    summary.recipe.insert(summary.recipe.begin(), origins.begin(), origins.end());
     summary.tensors = report_tensors(artifacts, statistics);
     summary.rows = summarise(summary.tensors);
     for (const Artifact& artifact : artifacts) {
@@ -129,6 +127,8 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const TensorReport& tensor : summary.tensors) {
         summary.bytes_read += tensor.bytes_read;
     }
+    const std::vector<std::string> origins = recipe.origins();
+    summary.recipe.insert(summary.recipe.begin(), origins.begin(), origins.end());
     if (progress.cancelled()) {
         fail(ErrorKind::Cancelled, "stopped");
     }
