@@ -422,10 +422,6 @@ bool Recipe::compresses() const {
     return state_->format->family == Family::Int8 || state_->format->family == Family::FourBit;
 }
 
-bool Recipe::keeps_codes() const {
-    return !state_->kept_codes.empty();
-}
-
 quant::Search Recipe::search() const {
     return state_->options.scale_search == "nncf" ? quant::Search::Nncf : quant::Search::LeastError;
 }
@@ -468,6 +464,10 @@ std::vector<std::string> Recipe::description() const {
                         ? "scales: as nncf chooses them"
                         : "scales and zero points: searched for the least squared error");
     return lines;
+}
+
+bool Recipe::keeps_codes() const {
+    return !state_->kept_codes.empty();
 }
 
 std::vector<std::string> Recipe::origins() const {
