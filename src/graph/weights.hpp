@@ -25,7 +25,7 @@ struct RowSlice {
     const checkpoint::Tensor* tensor = nullptr;  // of a quantized weight: its codes
     std::uint64_t first_row = 0;
     std::uint64_t rows = 0;
-    std::shared_ptr<const checkpoint::RowSource> source;
+    std::shared_ptr<const checkpoint::RowSource> source = {};
 
     // The codes are of one weight only, so the source need not be compared.
     bool operator==(const RowSlice& other) const {
@@ -88,7 +88,7 @@ struct WeightRequest {
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
     checkpoint::DType stored = checkpoint::DType::F32;  // the type in the checkpoint, or of what it becomes
-    std::optional<QuantizedOrigin> origin;              // of a weight that is quantized in the checkpoint
+    std::optional<QuantizedOrigin> origin = {};         // of a weight that is quantized in the checkpoint
 };
 
 using StoragePolicy = std::function<Storage(const WeightRequest& request)>;
