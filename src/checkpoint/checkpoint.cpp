@@ -43,7 +43,8 @@ constexpr std::array kPrefixes{
                  directory.string());
         }
         if (name.ends_with(".gguf") || name.ends_with(".bin") || name.ends_with(".pth") || name.ends_with(".pt")) {
-            fail(ErrorKind::Unsupported, "cannot export '{}': it holds '{}' and no .safetensors file",
+            fail(ErrorKind::Unsupported,
+                 "cannot export '{}': it holds '{}' and no .safetensors file; use the repository's safetensors version",
                  directory.string(), name);
         }
     }

@@ -20,12 +20,30 @@ from stored import store, values_of, write  # noqa: E402
 
 BASES = {"kjv-tiny": KJV, "moe-e8k2": GOLDEN / "moe-e8k2", "moe-split": GOLDEN / "moe-split"}
 IMPORTED = [name for name, row in make_variants.VARIANTS.items() if row.imported]
-FORMATS = {"fp8": ["int4"], "fp8-partial-blocks": ["int8", "fp32"], "gptq-asym": ["int8", "nf4", "fp32"], "awq": ["int4 --sym"], "compressed": ["int4 --group-size 64", "fp16"]}
-FORMATS |= {"fp8-expert-stacks": ["int4 --group-size 16", "int8"], "compressed-8bit": ["int4"], "gptq-group-48": ["int4"], "auto-round-layers": ["int4 --ratio 0.5", "bf16"], "gptq-experts": ["int8"]}
+FORMATS = {
+    "fp8": ["int4"],
+    "fp8-partial-blocks": ["int8", "fp32"],
+    "gptq-asym": ["int8", "nf4", "fp32"],
+    "awq": ["int4 --sym"],
+    "compressed": ["int4 --group-size 64", "fp16"],
+}
+FORMATS |= {
+    "fp8-expert-stacks": ["int4 --group-size 16", "int8"],
+    "compressed-8bit": ["int4"],
+    "gptq-group-48": ["int4"],
+    "auto-round-layers": ["int4 --ratio 0.5", "bf16"],
+    "gptq-experts": ["int8"],
+}
 
 
 def export(checkpoint: Path, out: Path, *options: str):
-    arguments = ["--task", "text-generation-with-past", "--disable-convert-tokenizer", "--report", out.with_suffix(".json")]
+    arguments = [
+        "--task",
+        "text-generation-with-past",
+        "--disable-convert-tokenizer",
+        "--report",
+        out.with_suffix(".json"),
+    ]
     result = run_deltavino("export", "--model", checkpoint, out, *arguments, *options)
     assert result.returncode == 0, result.stderr
     return result
@@ -67,7 +85,13 @@ class Made:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     cache: dict[str, Made] = {}
-    return lambda name: cache.setdefault(name, None) or cache.__setitem__(name, Made(name, tmp_path_factory.mktemp(name))) or cache[name]
+
+    def once(name: str) -> Made:
+        if name not in cache:
+            cache[name] = Made(name, tmp_path_factory.mktemp(name))
+        return cache[name]
+
+    return once
 
 
 def constants(model: Path) -> dict[str, tuple[str, list[int], bytes]]:
@@ -116,7 +140,8 @@ def check_import(name: str, truth: read_back.Integers, found: dict) -> None:
 def test_tables_are_whole(capsys):
     """The rows that the tests below run, and their count."""
     with capsys.disabled():
-        print(f"\n{len(make_variants.VARIANTS)} quantized variants, {len(IMPORTED)} imported bit for bit: {', '.join(make_variants.VARIANTS)}")
+        print(f"\n{len(make_variants.VARIANTS)} quantized variants, {len(IMPORTED)} imported bit for bit:")
+        print(", ".join(make_variants.VARIANTS))
         print(f"{len(make_variants.REFUSALS)} refusals: {', '.join(make_variants.REFUSALS)}")
     assert set(FORMATS) <= set(make_variants.VARIANTS)
     assert len(make_variants.VARIANTS) >= 46
@@ -152,13 +177,22 @@ def check_stacks(variant: Made, found: dict) -> None:
     for name in stacks:
         module, projection = name.split(".experts.")
         parts = [variant.truth[f"{module}.experts.{e}.{projection}"] for e in range(8)]
-        whole = read_back.Integers(4, *(np.concatenate([getattr(p, key) for p in parts]) for key in ("codes", "zeros", "scales")), parts[0].group)
+        whole = read_back.Integers(
+            4,
+            *(np.concatenate([getattr(p, key) for p in parts]) for key in ("codes", "zeros", "scales")),
+            parts[0].group,
+        )
         kind, shape, data = found[name]
-        flat = {name: (kind, [len(whole.codes), *shape[2:]], data)} | {name + end: found[name + end] for end in ("/scale", "/zero_point") if name + end in found}
+        flat = {name: (kind, [len(whole.codes), *shape[2:]], data)} | {
+            name + end: found[name + end] for end in ("/scale", "/zero_point") if name + end in found
+        }
         check_import(name, whole, flat)
 
 
-@pytest.mark.parametrize("name", [n for n in IMPORTED if make_variants.VARIANTS[n].base == "kjv-tiny" and "8bit" not in n and "bytes" not in n])
+@pytest.mark.parametrize(
+    "name",
+    [n for n in IMPORTED if make_variants.VARIANTS[n].base == "kjv-tiny" and "8bit" not in n and "bytes" not in n],
+)
 def test_int4_keeps_four_bit_codes(made, name, tmp_path):
     """Asked for the kind that the checkpoint has, nothing is quantized a second time."""
     variant = made(name)
@@ -194,14 +228,19 @@ def test_other_formats_equal_those_of_the_dequantized_checkpoint(made, name, opt
 
 
 def same_files(left: Path, right: Path) -> bool:
-    return all((left / f"openvino_model.{end}").read_bytes() == (right / f"openvino_model.{end}").read_bytes() for end in ("xml", "bin"))
+    return all(
+        (left / f"openvino_model.{end}").read_bytes() == (right / f"openvino_model.{end}").read_bytes()
+        for end in ("xml", "bin")
+    )
 
 
 @pytest.mark.parametrize("name", make_variants.REFUSALS)
 def test_refused_by_name(name, tmp_path):
     row = make_variants.REFUSALS[name]
     make_variants.make(KJV, row.change, tmp_path / "checkpoint", row.files, row.drops_weights)
-    result = run_deltavino("export", "--model", tmp_path / "checkpoint", tmp_path / "out", "--task", "text-generation-with-past")
+    result = run_deltavino(
+        "export", "--model", tmp_path / "checkpoint", tmp_path / "out", "--task", "text-generation-with-past"
+    )
     assert result.returncode == row.exit_code, result.stderr
     assert row.message in result.stderr
     assert not (tmp_path / "out").exists()
@@ -210,7 +249,12 @@ def test_refused_by_name(name, tmp_path):
 def test_rounded_scales_are_reported(made, tmp_path):
     printed = export(made("compressed-wide-scales").path, tmp_path / "out").stdout
     assert "are not exact in float16 and were rounded" in printed
-    assert values_of(made("compressed-wide-scales").tensors["model.language_model.layers.0.mlp.up_proj.weight_scale"]).dtype == np.float32
+    assert (
+        values_of(
+            made("compressed-wide-scales").tensors["model.language_model.layers.0.mlp.up_proj.weight_scale"]
+        ).dtype
+        == np.float32
+    )
 
 
 def test_vision_and_text_exports_read_the_same(made, tmp_path):
@@ -220,3 +264,15 @@ def test_vision_and_text_exports_read_the_same(made, tmp_path):
     found = constants(tmp_path / "vlm" / "openvino_language_model.xml")
     for weight, truth in made("gptq-asym").truth.items():
         check_import(weight, truth, found)
+
+
+@pytest.mark.parametrize(("name", "bytes_of_codes"), [("gptq", 0.5), ("fp8", 1.0), ("compressed-8bit", 1.0)])
+def test_inspect_counts_weights_not_words(made, name, bytes_of_codes):
+    """The parameters are those of the plain checkpoint, and decoding reads the codes."""
+    facts = json.loads(run_deltavino("inspect", made(name).path, "--json").stdout)
+    plain = json.loads(run_deltavino("inspect", KJV, "--json").stdout)
+    assert facts["weights"]["parameters"] == plain["weights"]["parameters"]
+    quantized = sum(values.size for values in made(name).values().values())
+    saved = plain["weights"]["bytes_per_token"] - facts["weights"]["bytes_per_token"]
+    assert saved == quantized * (2 - bytes_of_codes)
+    assert any(note.startswith("quantized in the checkpoint: 50 weights") for note in facts["notes"])

@@ -25,7 +25,9 @@ class Integers:
 
     def values(self) -> np.ndarray:
         spread = [np.repeat(x, self.group, axis=1)[:, : self.codes.shape[1]] for x in (self.zeros, self.scales)]
-        return (self.codes.astype(np.int32) - spread[0].astype(np.int32)).astype(np.float32) * spread[1].astype(np.float32)
+        return (self.codes.astype(np.int32) - spread[0].astype(np.int32)).astype(np.float32) * spread[1].astype(
+            np.float32
+        )
 
 
 def fields(words: np.ndarray, bits: int) -> np.ndarray:
@@ -58,8 +60,15 @@ def awq(qweight: np.ndarray, qzeros: np.ndarray, scales: Stored, group: int) -> 
 def compressed(packed: np.ndarray, scale: Stored, zero: Stored | None, shape: tuple[int, int], bits: int) -> Integers:
     rows, columns = shape
     middle = 2 ** (bits - 1)
-    codes = (packed.astype(np.int16) + middle).astype(np.uint8) if packed.dtype == np.int8 else fields(packed, bits).reshape(rows, -1)[:, :columns]
-    scales = np.broadcast_to(values_of(scale).reshape(-1, 1) if scale.bits.ndim < 2 else values_of(scale), (rows, max(1, scale.bits.size // rows)))
+    codes = (
+        (packed.astype(np.int16) + middle).astype(np.uint8)
+        if packed.dtype == np.int8
+        else fields(packed, bits).reshape(rows, -1)[:, :columns]
+    )
+    scales = np.broadcast_to(
+        values_of(scale).reshape(-1, 1) if scale.bits.ndim < 2 else values_of(scale),
+        (rows, max(1, scale.bits.size // rows)),
+    )
     groups = scales.shape[1]
     if zero is None:
         zeros = np.full(scales.shape, middle, np.uint8)
@@ -94,22 +103,41 @@ def weights(tensors: Tensors, config: dict) -> dict[str, np.ndarray | Integers]:
             groups, rows = scales.bits.shape
             awq_packed = quantization["quant_method"] == "awq" or "awq" in quantization.get("packing_format", "")
             columns = tensor.bits.shape[0] if awq_packed else tensor.bits.shape[0] * rows // zeros.shape[1]
-            sizes = {quantization["group_size"], *(rule.get("group_size", quantization["group_size"]) for rule in (quantization.get("dynamic", {}) | quantization.get("extra_config", {})).values())}
-            group = next(columns if size == -1 else size for size in sizes if groups == (1 if size == -1 else -(-columns // size)))
+            sizes = {
+                quantization["group_size"],
+                *(
+                    rule.get("group_size", quantization["group_size"])
+                    for rule in (quantization.get("dynamic", {}) | quantization.get("extra_config", {})).values()
+                ),
+            }
+            group = next(
+                columns if size == -1 else size
+                for size in sizes
+                if groups == (1 if size == -1 else -(-columns // size))
+            )
             if awq_packed:
                 found[module + ".weight"] = awq(tensor.bits, zeros, scales, group)
             else:
-                less_one = quantization.get("checkpoint_format") == "gptq" or quantization.get("packing_format") == "auto_round:auto_gptq"
+                less_one = (
+                    quantization.get("checkpoint_format") == "gptq"
+                    or quantization.get("packing_format") == "auto_round:auto_gptq"
+                )
                 found[module + ".weight"] = gptq(tensor.bits, zeros, scales, group, less_one)
         elif name.endswith(".weight_packed"):
             shape = tuple(int(size) for size in tensors[module + ".weight_shape"].bits)
             bits = 4 if tensor.bits.shape[1] == -(-shape[1] // 8) else 8
-            found[module + ".weight"] = compressed(tensor.bits, tensors[module + ".weight_scale"], tensors.get(module + ".weight_zero_point"), shape, bits)
+            found[module + ".weight"] = compressed(
+                tensor.bits, tensors[module + ".weight_scale"], tensors.get(module + ".weight_zero_point"), shape, bits
+            )
         elif tensor.dtype == "I8" and name + "_scale" in tensors:
-            found[name] = compressed(tensor.bits, tensors[name + "_scale"], tensors.get(module + ".weight_zero_point"), tensor.bits.shape, 8)
+            found[name] = compressed(
+                tensor.bits, tensors[name + "_scale"], tensors.get(module + ".weight_zero_point"), tensor.bits.shape, 8
+            )
         elif tensor.dtype.startswith("F8_E4") or tensor.dtype.startswith("F8_E5"):
             scale = tensors.get(name + "_scale_inv", tensors.get(name + "_scale"))
             groups = quantization.get("config_groups", {}).values()
-            block = quantization.get("weight_block_size") or next((g["weights"]["block_structure"] for g in groups if g["weights"].get("block_structure")), None)
+            block = quantization.get("weight_block_size") or next(
+                (g["weights"]["block_structure"] for g in groups if g["weights"].get("block_structure")), None
+            )
             found[name] = float8(tensor, scale, block)
     return found

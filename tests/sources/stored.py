@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 
 # The numpy type that holds the bits.
-BITS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "F8_E4M3": np.uint8, "F8_E5M2": np.uint8, "F8_E8M0": np.uint8}
+BITS = {
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,
+    "F8_E4M3": np.uint8,
+    "F8_E5M2": np.uint8,
+    "F8_E8M0": np.uint8,
+}
 BITS |= {"I8": np.int8, "U8": np.uint8, "I32": np.int32, "I64": np.int64}
 
 
@@ -35,7 +42,10 @@ def e5m2_value(code: int) -> float:
     return float(np.array([code << 8], np.uint16).view(np.float16)[0])
 
 
-FLOAT8 = {"F8_E4M3": np.array([e4m3_value(c) for c in range(256)], np.float32), "F8_E5M2": np.array([e5m2_value(c) for c in range(256)], np.float32)}
+FLOAT8 = {
+    "F8_E4M3": np.array([e4m3_value(c) for c in range(256)], np.float32),
+    "F8_E5M2": np.array([e5m2_value(c) for c in range(256)], np.float32),
+}
 
 
 def to_bf16(values: np.ndarray) -> np.ndarray:
@@ -88,7 +98,11 @@ def write(path: Path, tensors: Tensors) -> None:
     header, blobs, at = {}, [], 0
     for name, tensor in tensors.items():
         blobs.append(np.ascontiguousarray(tensor.bits).tobytes())
-        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.bits.shape), "data_offsets": [at, at + len(blobs[-1])]}
+        header[name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.bits.shape),
+            "data_offsets": [at, at + len(blobs[-1])],
+        }
         at += len(blobs[-1])
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blobs))

@@ -76,8 +76,8 @@ TEST(Quantization, GptqVersions) {
 TEST(Quantization, AutoRoundOfAPublishedCheckpoint) {
     const auto config =
         read_entry(R"({"autoround_version":"0.10.0","bits":4,"data_type":"int","group_size":128,"sym":true,
-        "packing_format":"auto_round:auto_gptq","quant_method":"auto-round",
-        "extra_config":{"model.layers.0.mlp.shared_expert_gate":{"bits":16,"data_type":"fp"},"a.b":{"bits":8,"group_size":32}}})");
+        "packing_format":"auto_round:auto_gptq","quant_method":"auto-round","extra_config":{
+        "model.layers.0.mlp.shared_expert_gate":{"bits":16,"data_type":"fp"},"a.b":{"bits":8,"group_size":32}}})");
     EXPECT_TRUE(config->zero_points_less_one);
     EXPECT_EQ(config->plain_modules, (std::vector<std::string>{"model.layers.0.mlp.shared_expert_gate"}));
     EXPECT_EQ(config->group_sizes, (std::vector<std::uint64_t>{128, 32}));
@@ -89,10 +89,12 @@ TEST(Quantization, AutoRoundOfAPublishedCheckpoint) {
 
 TEST(Quantization, CompressedTensorsOfAPublishedCheckpoint) {
     const auto config = read_entry(R"({"config_groups":{"group_0":{"format":"pack-quantized","input_activations":null,
-        "output_activations":null,"targets":["Linear"],"weights":{"actorder":"static","block_structure":null,"dynamic":false,
+        "output_activations":null,"targets":["Linear"],
+        "weights":{"actorder":"static","block_structure":null,"dynamic":false,
         "group_size":128,"num_bits":4,"observer":"memoryless_minmax","observer_kwargs":{},"scale_dtype":null,"strategy":"group",
         "symmetric":true,"type":"int","zp_dtype":null}}},"format":"pack-quantized","global_compression_ratio":null,
-        "ignore":["lm_head"],"kv_cache_scheme":null,"quant_method":"compressed-tensors","sparsity_config":{},"transform_config":{}})");
+        "ignore":["lm_head"],"kv_cache_scheme":null,"quant_method":"compressed-tensors","sparsity_config":{},
+        "transform_config":{}})");
     EXPECT_EQ(config->group_sizes, (std::vector<std::uint64_t>{128}));
     EXPECT_FALSE(config->desc_act) << "static order leaves the columns where they are";
     EXPECT_FALSE(config->packing);

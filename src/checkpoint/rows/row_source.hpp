@@ -1,12 +1,10 @@
 // Where the rows of a logical weight come from: one plain tensor, or several that a quantizer wrote.
 //
-// | stored                                                                     | what it is                       |
-// |----------------------------------------------------------------------------|----------------------------------|
-// | `x.weight`                                                                 | plain                            |
-// | `x.weight` in F8, `x.weight_scale_inv` or `x.weight_scale`                 | scaled 8-bit floats              |
-// | `x.qweight`, `x.qzeros`, `x.scales`, perhaps `x.g_idx`                     | GPTQ, AWQ, AutoRound             |
-// | `x.weight_packed`, `x.weight_scale`, `x.weight_shape`, perhaps `x.weight_zero_point`, `x.weight_g_idx` | compressed-tensors |
-// | `x.weight` in I8, `x.weight_scale`, perhaps `x.weight_zero_point`          | compressed-tensors, 8 bit        |
+// - plain: `x.weight`
+// - scaled 8-bit floats: `x.weight` in F8, `x.weight_scale_inv` or `x.weight_scale`
+// - GPTQ, AWQ, AutoRound: `x.qweight`, `x.qzeros`, `x.scales`, perhaps `x.g_idx`
+// - compressed-tensors: `x.weight_packed`, `x.weight_scale`, `x.weight_shape`, perhaps `x.weight_zero_point` and
+//   `x.weight_g_idx`; in 8 bit also `x.weight` in I8, `x.weight_scale`, perhaps `x.weight_zero_point`
 //
 // For stacks of experts, `x.weight` is a name without '.weight', for example `mlp.experts.gate_up_proj`.
 #pragma once
