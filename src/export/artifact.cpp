@@ -13,7 +13,7 @@ void add_runtime_options(const models::Product& product, const Recipe& recipe, g
     if (product.wide_activations) {
         info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
     }
-    if (product.part == models::ModelPart::Language && !recipe.compresses()) {
+    if (product.part == models::ModelPart::Language && !recipe.compresses() && !recipe.keeps_codes()) {
         // Whoever keeps the weights whole does not expect an 8-bit cache.
         info.emplace_back("runtime_options/KV_CACHE_PRECISION", "f16");
     }

@@ -82,9 +82,13 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const std::string& note : plan.notes) {
         progress.note(note);
     }
-    for (const auto& left_out : plan.table.check(checkpoint)) {
+    std::vector<std::string> quantization_notes;
+    for (const auto& left_out : plan.table.check(checkpoint, &quantization_notes)) {
         progress.note(
             fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
+    }
+    for (const std::string& note : quantization_notes) {
+        progress.note(note);
     }
 
     const std::uint64_t expert_columns =
@@ -151,6 +155,8 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     for (const TensorReport& tensor : summary.tensors) {
         summary.bytes_read += tensor.bytes_read;
     }
+    const std::vector<std::string> origins = recipe.origins();
+    summary.recipe.insert(summary.recipe.begin(), origins.begin(), origins.end());
     if (progress.cancelled()) {
         fail(ErrorKind::Cancelled, "stopped");
     }

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
+#include <utility>
 
 namespace deltavino::exporter {
 namespace {
@@ -46,7 +48,19 @@ struct Keep {
 const std::vector<std::string> kKeepTypes{"stored",   "fp32",      "fp16",     "bf16",
                                           "int8_sym", "int8_asym", "int4_sym", "int4_asym"};
 
+// The scheme of the checkpoint, whose codes are then kept.
+Storage import(const WeightRequest& request) {
+    return {ov::element::f32, request.origin->scheme, "kept bit for bit: " + request.origin->text, true};
+}
+
+bool can_import(const WeightRequest& request) {
+    return request.origin && request.origin->scheme;
+}
+
 Storage as_stored(const WeightRequest& request, std::string reason) {
+    if (can_import(request)) {
+        return import(request);
+    }
     return {graph::element_type(request.stored), {}, std::move(reason)};
 }
 
@@ -90,6 +104,45 @@ struct Recipe::State {
     std::set<std::string> demoted;  // by --ratio
     std::vector<std::string> fallbacks;
     std::vector<std::string> group_errors;
+    // What became of weights that are quantized in the checkpoint: its form and ours, and of how many.
+    std::map<std::pair<std::string, std::string>, std::size_t> kept_codes;
+    std::map<std::pair<std::string, std::string>, std::size_t> restored;
+    std::set<std::string> counted;  // an embedding is in two files
+    std::uint64_t scales = 0;
+    std::uint64_t inexact_scales = 0;
+    double largest_change = 0.0;
+
+    // Whether the checkpoint's own codes are what was asked for: the same number of bits, and nothing said
+    // that they are not.
+    bool imports(const WeightRequest& request) const {
+        if (!can_import(request)) {
+            return false;
+        }
+        const Scheme& scheme = *request.origin->scheme;
+        const bool symmetric = !quant::traits(scheme.format).zero_point;
+        const unsigned bits = quant::traits(scheme.format).bits;
+        switch (format->family) {
+            case Family::AsStored: return true;
+            case Family::Float: return false;
+            case Family::Int8: return bits == 8 && (symmetric || !options.sym);
+            case Family::FourBit:
+                return !format->format && bits == 4 && (symmetric || !options.sym) &&
+                       (!options.group_size || scheme.group_size == group_size());
+        }
+        return false;
+    }
+
+    void count(const WeightRequest& request, const Storage& storage) {
+        if (!request.origin || !counted.insert(request.name).second) {
+            return;
+        }
+        (storage.imported ? kept_codes : restored)[{request.origin->text, storage.text()}] += 1;
+        if (storage.imported) {
+            scales += request.origin->scales;
+            inexact_scales += request.origin->inexact_scales;
+            largest_change = std::max(largest_change, request.origin->largest_change);
+        }
+    }
 
     Format four_bit() const { return format->format.value_or(options.sym ? Format::I4 : Format::U4); }
     // The plugin widens stacks of experts in nf4 and mxfp4 to float32 when it loads the model.
@@ -225,6 +278,20 @@ struct Recipe::State {
         }
         return four_bit_storage(request, four_bit(request.role), "bulk of the model");
     }
+
+    Storage wanted(const WeightRequest& request, ModelPart part) {
+        if (is_always_float32(request.role)) {
+            kept(request);  // marks the rule as used
+            return {ov::element::f32, {}, "small, always float32"};
+        }
+        if (std::optional<Storage> by_rule = kept(request)) {
+            return *by_rule;
+        }
+        if (imports(request)) {
+            return import(request);
+        }
+        return part == ModelPart::Language ? language_part(request) : other_part(request);
+    }
 };
 
 Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<State>()) {
@@ -314,7 +381,7 @@ std::string Recipe::ratio_group(const WeightRequest& request) {
 }
 
 std::optional<Scheme> Recipe::ratio_candidate(const WeightRequest& request) const {
-    if (is_always_float32(request.role) || is_delicate(request.role) ||
+    if (is_always_float32(request.role) || is_delicate(request.role) || state_->imports(request) ||
         (is_embedding_or_head(request.role) && !state_->options.all_layers)) {
         return std::nullopt;
     }
@@ -343,13 +410,12 @@ void Recipe::set_sensitivities(const std::map<std::string, double>& errors,
 }
 
 Storage Recipe::choose(const WeightRequest& request, ModelPart part) {
-    if (std::optional<Storage> kept = state_->kept(request); kept && !is_always_float32(request.role)) {
-        return *kept;
+    Storage storage = state_->wanted(request, part);
+    if (can_import(request) && storage.scheme == request.origin->scheme) {
+        storage = import(request);
     }
-    if (is_always_float32(request.role)) {
-        return {ov::element::f32, {}, "small, always float32"};
-    }
-    return part == ModelPart::Language ? state_->language_part(request) : state_->other_part(request);
+    state_->count(request, storage);
+    return storage;
 }
 
 graph::StoragePolicy Recipe::policy(ModelPart part) {
@@ -421,6 +487,29 @@ std::vector<std::string> Recipe::description() const {
     lines.push_back(state.options.scale_search == "nncf"
                         ? "scales: as nncf chooses them"
                         : "scales and zero points: searched for the least squared error");
+    return lines;
+}
+
+bool Recipe::keeps_codes() const {
+    return !state_->kept_codes.empty();
+}
+
+std::vector<std::string> Recipe::origins() const {
+    const State& state = *state_;
+    std::vector<std::string> lines;
+    for (const auto& [kinds, weights] : state.kept_codes) {
+        lines.push_back(fmt::format("{} weights keep the codes of the checkpoint bit for bit: {}, as {}", weights,
+                                    kinds.first, kinds.second));
+    }
+    if (state.inexact_scales > 0) {
+        lines.push_back(
+            fmt::format("{} of their {} scales are not exact in float16 and were rounded, by {:.2g} at most",
+                        state.inexact_scales, state.scales, state.largest_change));
+    }
+    for (const auto& [kinds, weights] : state.restored) {
+        lines.push_back(
+            fmt::format("{} weights were read from {} and are stored anew as {}", weights, kinds.first, kinds.second));
+    }
     return lines;
 }
 

@@ -59,6 +59,10 @@ public:
     std::string format_name() const;
     // One sentence per group of weights, with the reason.
     std::vector<std::string> description() const;
+    // What became of weights that are quantized in the checkpoint, one sentence per kind; whether the codes of any
+    // are kept. Both when every weight was chosen.
+    std::vector<std::string> origins() const;
+    bool keeps_codes() const;
     // Throws ErrorKind::Usage when a --keep pattern matched nothing, and with --group-size-fallback error
     // when a group size did not divide: all at once. Call when every weight was chosen.
     void check_all_used() const;

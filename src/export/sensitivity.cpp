@@ -1,9 +1,11 @@
 #include "export/sensitivity.hpp"
 
+#include "checkpoint/rows/row_reader.hpp"
 #include "models/qwen3_5_text.hpp"
 #include "quant/quantize.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 namespace deltavino::exporter {
@@ -14,22 +16,32 @@ double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, q
     constexpr std::uint64_t kRows = 64;
     quant::BlockStatistics total;
     quant::QuantizedBuffers buffers;
+    checkpoint::RowReader reader;
+    std::vector<std::byte> source;
+    std::vector<float> floats;
     for (const graph::RowSlice& slice : job.sources) {
-        const checkpoint::TensorInfo& info = slice.tensor->info;
-        const std::uint64_t row_bytes = slice.row_bytes(job.columns);
         const std::uint64_t rows = std::min(slice.rows, std::max<std::uint64_t>(2, kRows / job.sources.size())) / 2 * 2;
         if (rows == 0) {
             continue;
         }
-        std::vector<std::byte> source(static_cast<std::size_t>(rows * row_bytes));
+        const std::uint64_t row_bytes = slice.source ? job.columns * sizeof(float) : slice.row_bytes(job.columns);
+        source.resize(static_cast<std::size_t>(rows * row_bytes));
         for (std::uint64_t i = 0; i < rows; ++i) {
             const std::uint64_t row = slice.first_row + i * slice.rows / rows;
-            slice.tensor->file->read(info.offset + row * row_bytes,
-                                     std::span(source).subspan(static_cast<std::size_t>(i * row_bytes),
-                                                               static_cast<std::size_t>(row_bytes)));
+            const std::span<std::byte> out =
+                std::span(source).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes));
+            if (slice.source) {
+                floats.resize(static_cast<std::size_t>(job.columns));
+                reader.load(*slice.source, row, 1);
+                reader.floats(0, floats);
+                std::memcpy(out.data(), floats.data(), out.size());
+            } else {
+                slice.tensor->file->read(slice.tensor->info.offset + row * row_bytes, out);
+            }
         }
-        total.merge(quant::quantize_rows(scheme, search,
-                                         {source.data(), graph::source_type(info.dtype), rows, job.columns}, {},
+        const quant::SourceType type =
+            slice.source ? quant::SourceType::F32 : graph::source_type(slice.tensor->info.dtype);
+        total.merge(quant::quantize_rows(scheme, search, {source.data(), type, rows, job.columns}, {},
                                          buffers.resized(scheme, rows, job.columns)));
     }
     return total.relative_error();

@@ -2,11 +2,13 @@
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
+#include "checkpoint/rows/row_reader.hpp"
 #include "quant/convert.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -30,17 +32,24 @@ std::uint64_t task_bytes(const Task& task) {
     return task.slice.bytes(task.weight->job->columns);
 }
 
+// An even number of rows, so that 4-bit zero points of a task start on a byte; of a quantized weight whole
+// words of its packing.
+std::uint64_t rows_at_once(const graph::RowSlice& slice, std::uint64_t columns) {
+    const std::uint64_t row_bytes =
+        slice.source ? slice.source->bytes(slice.source->rows) / slice.source->rows : slice.row_bytes(columns);
+    const std::uint64_t alignment = slice.source ? slice.source->row_alignment() : 2;
+    return std::max(alignment, kTaskBytes / std::max<std::uint64_t>(1, row_bytes) / alignment * alignment);
+}
+
 std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
     std::vector<Task> tasks;
     for (const StreamedWeight& weight : weights) {
         std::uint64_t row = 0;
         for (const graph::RowSlice& source : weight.job->sources) {
-            // An even number of rows, so that 4-bit zero points of a task start on a byte.
-            const std::uint64_t rows_at_once = std::max<std::uint64_t>(
-                2, kTaskBytes / std::max<std::uint64_t>(1, source.row_bytes(weight.job->columns)) / 2 * 2);
-            for (std::uint64_t done = 0; done < source.rows; done += rows_at_once) {
-                const std::uint64_t rows = std::min(rows_at_once, source.rows - done);
-                tasks.push_back({&weight, {source.tensor, source.first_row + done, rows}, row + done});
+            const std::uint64_t most = rows_at_once(source, weight.job->columns);
+            for (std::uint64_t done = 0; done < source.rows; done += most) {
+                const std::uint64_t rows = std::min(most, source.rows - done);
+                tasks.push_back({&weight, {source.tensor, source.first_row + done, rows, source.source}, row + done});
             }
             row += source.rows;
         }
@@ -82,18 +91,53 @@ public:
 
     // Returns the error of compression; nothing is lost by the plain types.
     quant::BlockStatistics run(const Task& task) {
+        if (task.slice.source) {
+            return run_quantized(task);
+        }
         const graph::WeightJob& job = *task.weight->job;
         const checkpoint::TensorInfo& info = task.slice.tensor->info;
         source_.resize(static_cast<std::size_t>(task_bytes(task)));
         task.slice.tensor->file->read(info.offset + task.slice.first_row * task.slice.row_bytes(job.columns), source_);
-        if (job.storage.scheme) {
-            return compress(task);
-        }
-        store_plain(task);
-        return {};
+        return store(task, {source_, graph::source_type(info.dtype), task.first_row, task.slice.rows});
     }
 
 private:
+    // Rows of a weight, as floats.
+    struct Rows {
+        std::span<const std::byte> bytes;
+        quant::SourceType type = quant::SourceType::F32;
+        std::uint64_t first_row = 0;  // of the weight
+        std::uint64_t rows = 0;
+    };
+
+    quant::BlockStatistics run_quantized(const Task& task) {
+        const graph::WeightJob& job = *task.weight->job;
+        reader_.load(*task.slice.source, task.slice.first_row, task.slice.rows);
+        if (job.storage.imported) {
+            store_codes(task);
+            return {};
+        }
+        // The floats are several times as many bytes as were read, so fewer rows are taken at a time.
+        const std::uint64_t most = std::max<std::uint64_t>(2, kTaskBytes / sizeof(float) / job.columns / 2 * 2);
+        quant::BlockStatistics statistics;
+        for (std::uint64_t done = 0; done < task.slice.rows; done += most) {
+            const std::uint64_t rows = std::min(most, task.slice.rows - done);
+            floats_.resize(static_cast<std::size_t>(rows * job.columns));
+            reader_.floats(done, floats_);
+            statistics.merge(
+                store(task, {std::as_bytes(std::span(floats_)), quant::SourceType::F32, task.first_row + done, rows}));
+        }
+        return statistics;
+    }
+
+    quant::BlockStatistics store(const Task& task, const Rows& rows) {
+        if (task.weight->job->storage.scheme) {
+            return compress(task, rows);
+        }
+        store_plain(task, rows);
+        return {};
+    }
+
     void require_finite(const Task& task, bool nonfinite) const {
         if (nonfinite && !options_.allow_nonfinite) {
             fail(ErrorKind::Input,
@@ -103,41 +147,57 @@ private:
         }
     }
 
-    void store_plain(const Task& task) {
+    void store_plain(const Task& task, const Rows& rows) {
         const graph::WeightJob& job = *task.weight->job;
-        const checkpoint::TensorInfo& info = task.slice.tensor->info;
-        const quant::SourceType from = graph::source_type(info.dtype);
         const quant::SourceType to = source_type(job.storage.type);
-        require_finite(task, any_nonfinite(source_, from));
+        require_finite(task, any_nonfinite(rows.bytes, rows.type));
         const std::uint64_t stored_row = checked_multiply(job.columns, quant::source_bytes(to));
-        std::span<const std::byte> bytes = source_;
-        if (from != to) {
-            values_.resize(static_cast<std::size_t>(job.columns * task.slice.rows));
-            quant::widen(from, source_, values_);
-            stored_.resize(static_cast<std::size_t>(stored_row * task.slice.rows));
+        std::span<const std::byte> bytes = rows.bytes;
+        if (rows.type != to) {
+            values_.resize(static_cast<std::size_t>(job.columns * rows.rows));
+            quant::widen(rows.type, rows.bytes, values_);
+            stored_.resize(static_cast<std::size_t>(stored_row * rows.rows));
             if (quant::narrow(to, values_, stored_) > 0) {
                 fail(ErrorKind::Input,
                      "cannot export tensor '{}' in '{}' as {}: it holds values that do not fit (--weight-format bf16 "
                      "or fp32 keeps them)",
-                     info.name, task.slice.tensor->file->path().string(), job.storage.type.get_type_name());
+                     task.slice.tensor->info.name, task.slice.tensor->file->path().string(),
+                     job.storage.type.get_type_name());
             }
             bytes = stored_;
         }
         for (const Placement& place : task.weight->placements) {
-            place.file->write(place.values_offset + task.first_row * stored_row, bytes);
+            place.file->write(place.values_offset + rows.first_row * stored_row, bytes);
         }
     }
 
-    quant::BlockStatistics compress(const Task& task) {
+    quant::BlockStatistics compress(const Task& task, const Rows& from) {
         const graph::WeightJob& job = *task.weight->job;
         const quant::Scheme& scheme = *job.storage.scheme;
-        const quant::StorageBytes before = quant::storage_bytes(scheme, task.first_row, job.columns);
-        const quant::QuantizedRows rows = buffers_.resized(scheme, task.slice.rows, job.columns);
-        const quant::RowBlock block{source_.data(), graph::source_type(task.slice.tensor->info.dtype), task.slice.rows,
-                                    job.columns, job.rows * job.columns < quant::kNncfSmallWeight};
+        const quant::QuantizedRows rows = buffers_.resized(scheme, from.rows, job.columns);
+        const quant::RowBlock block{from.bytes.data(), from.type, from.rows, job.columns,
+                                    job.rows * job.columns < quant::kNncfSmallWeight};
         const quant::BlockStatistics statistics =
             quant::quantize_rows(scheme, options_.search, block, task.weight->importance, rows);
         require_finite(task, statistics.nonfinite > 0);
+        write(task, rows, from.first_row);
+        return statistics;
+    }
+
+    // The codes of the checkpoint as they are.
+    void store_codes(const Task& task) {
+        const quant::CodeRows& codes = reader_.codes();
+        require_finite(task, std::any_of(codes.scales.begin(), codes.scales.end(),
+                                         [](float scale) { return !std::isfinite(scale); }));
+        const quant::Scheme& scheme = *task.weight->job->storage.scheme;
+        const quant::QuantizedRows rows = buffers_.resized(scheme, codes.rows, codes.columns);
+        quant::store_codes(codes, scheme, rows);
+        write(task, rows, task.first_row);
+    }
+
+    static void write(const Task& task, const quant::QuantizedRows& rows, std::uint64_t first_row) {
+        const graph::WeightJob& job = *task.weight->job;
+        const quant::StorageBytes before = quant::storage_bytes(*job.storage.scheme, first_row, job.columns);
         for (const Placement& place : task.weight->placements) {
             place.file->write(place.values_offset + before.packed, rows.packed);
             if (!rows.zero_points.empty()) {
@@ -145,7 +205,6 @@ private:
             }
             place.file->write(place.scales_offset + before.scales, rows.scales);
         }
-        return statistics;
     }
 
     StreamOptions options_;
@@ -153,6 +212,8 @@ private:
     std::vector<float> values_;
     std::vector<std::byte> stored_;
     quant::QuantizedBuffers buffers_;
+    checkpoint::RowReader reader_;
+    std::vector<float> floats_;  // of quantized rows
 };
 
 }  // namespace

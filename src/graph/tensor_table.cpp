@@ -4,12 +4,24 @@
 #include "base/text.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace deltavino::graph {
 namespace {
 
 // What a tensor that is not in the table most likely is.
 std::string unexpected_hint(const std::string& name) {
+    for (const char* suffix : {".SCB", ".absmax", ".quant_map", ".quant_state"}) {
+        if (name.find(suffix) != std::string::npos) {
+            return ": the checkpoint was quantized by bitsandbytes; use the original one in bfloat16 or float16";
+        }
+    }
+    for (const char* suffix : {"_scale_inv", "_scale", "_scale_2", ".weight_packed", ".weight_shape",
+                               ".weight_zero_point", "g_idx", ".qweight", ".qzeros", ".scales"}) {
+        if (name.ends_with(suffix)) {
+            return ": no quantized weight of the model uses it";
+        }
+    }
     if (name.find(".mlp.experts.") != std::string::npos) {
         return ": config.json has fewer experts or none (num_experts), or the layer stores its experts in two ways";
     }
@@ -34,6 +46,48 @@ std::string form_problem(const checkpoint::Tensor& tensor, const TensorRow& row)
     }
     return {};
 }
+
+// Scales of the key-value cache: OpenVINO chooses its own.
+bool is_cache_scale(const std::string& name) {
+    const std::size_t attention = name.find(".self_attn.");
+    return attention != std::string::npos &&
+           (name.ends_with(".k_scale") || name.ends_with(".v_scale") || name.ends_with(".q_scale") ||
+            name.ends_with(".prob_scale") || name.ends_with(".kv_scale"));
+}
+
+// Whether a quantizer would take it unless told otherwise.
+bool is_projection(Role role) {
+    return role == Role::AttentionProjection || role == Role::DeltaProjection || role == Role::FeedForward ||
+           role == Role::Expert || role == Role::SharedExpert;
+}
+
+// A checkpoint's list of plain modules: full names, or parts of paths.
+class PlainModules {
+public:
+    explicit PlainModules(const std::vector<std::string>& modules) {
+        for (const std::string& module : modules) {
+            whole_.insert(checkpoint::canonical_name(module + "."));
+        }
+    }
+
+    bool lists(const std::string& name) {
+        // Whole modules and their parents, from the front; short names may stand anywhere.
+        for (std::size_t end = name.find('.'); end != std::string::npos; end = name.find('.', end + 1)) {
+            if (whole_.contains(name.substr(0, end + 1))) {
+                return true;
+            }
+            for (std::size_t begin = end; begin != std::string::npos && begin > 0; begin = name.rfind('.', begin - 1)) {
+                if (begin < end && whole_.contains(name.substr(begin + 1, end - begin))) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
+private:
+    std::set<std::string> whole_;
+};
 
 }  // namespace
 
@@ -77,6 +131,10 @@ void TensorTable::leave_out(std::string pattern, std::string why) {
     left_out_.emplace_back(std::move(pattern), std::move(why));
 }
 
+void TensorTable::set_quantization(std::optional<checkpoint::Quantization> quantization) {
+    quantization_ = std::move(quantization);
+}
+
 const TensorRow& TensorTable::require(const std::string& name) const {
     const auto found = index_.find(name);
     if (found == index_.end()) {
@@ -112,26 +170,68 @@ std::string TensorTable::missing_problem(const TensorRow& row, const checkpoint:
         near.empty() ? "" : fmt::format(" (the nearest other name is '{}')", near));
 }
 
-std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoint& checkpoint) const {
-    Problems problems;
-    std::vector<std::string> others;
-    for (const auto& [name, tensor] : checkpoint.tensors()) {
-        if (!index_.contains(name)) {
-            others.push_back(name);
+// What find_rows says of each row, and what that leaves.
+struct TensorTable::Findings {
+    std::vector<checkpoint::RowLookup> lookups;  // in the order of the rows
+    std::vector<std::string> unsupported;
+    std::vector<std::string> rest;  // tensors that feed no row
+    LeftOut activations{"scales of activations and of the cache, which are not quantized here", 0, 0};
+};
+
+TensorTable::Findings TensorTable::find_all(const checkpoint::Checkpoint& checkpoint, Problems& problems) const {
+    Findings found;
+    std::set<std::string> used;
+    const auto leave_out_scale = [&](const std::string& name) {
+        found.activations.tensors += 1;
+        found.activations.bytes += checkpoint.require(name).info.bytes;
+    };
+    for (const TensorRow& row : rows_) {
+        found.lookups.push_back(checkpoint::find_rows(checkpoint, quantization_, row.name, row.shape));
+        const checkpoint::RowLookup& lookup = found.lookups.back();
+        used.insert(lookup.used.begin(), lookup.used.end());
+        used.insert(lookup.ignored.begin(), lookup.ignored.end());
+        std::for_each(lookup.ignored.begin(), lookup.ignored.end(), leave_out_scale);
+        std::for_each(lookup.problems.begin(), lookup.problems.end(), [&](const auto& text) { problems.add(text); });
+        found.unsupported.insert(found.unsupported.end(), lookup.unsupported.begin(), lookup.unsupported.end());
+        if (row.role == Role::Vector && lookup.source) {
+            problems.add(
+                fmt::format("tensor '{}' is quantized, expected F32, F16 or BF16", lookup.source->codes->info.name));
         }
     }
+    for (const auto& [name, tensor] : checkpoint.tensors()) {
+        if (used.contains(name)) {
+            continue;
+        }
+        if (quantization_ && is_cache_scale(name)) {
+            leave_out_scale(name);
+        } else {
+            found.rest.push_back(name);
+        }
+    }
+    return found;
+}
+
+void TensorTable::check_plain(const checkpoint::Checkpoint& checkpoint, const Findings& findings,
+                              Problems& problems) const {
     constexpr std::size_t kShown = 10;  // the rest is only counted
     const std::vector<std::string> none;
-    for (const TensorRow& row : rows_) {
-        const checkpoint::Tensor* tensor = checkpoint.find(row.name);
-        if (tensor == nullptr) {
-            problems.add(missing_problem(row, checkpoint, problems.size() < kShown ? others : none));
-        } else if (std::string problem = form_problem(*tensor, row); !problem.empty()) {
-            problems.add(std::move(problem));
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+        const checkpoint::RowLookup& lookup = findings.lookups[i];
+        if (!lookup.found()) {
+            problems.add(missing_problem(rows_[i], checkpoint, problems.size() < kShown ? findings.rest : none));
+        } else if (lookup.plain != nullptr) {
+            if (std::string problem = form_problem(*lookup.plain, rows_[i]); !problem.empty()) {
+                problems.add(std::move(problem));
+            }
         }
     }
+}
+
+std::vector<TensorTable::LeftOut> TensorTable::check_rest(const checkpoint::Checkpoint& checkpoint,
+                                                          const std::vector<std::string>& rest,
+                                                          Problems& problems) const {
     std::vector<LeftOut> left_out(left_out_.size());
-    for (const std::string& name : others) {
+    for (const std::string& name : rest) {
         const checkpoint::Tensor& tensor = checkpoint.require(name);
         const auto rule = std::find_if(left_out_.begin(), left_out_.end(),
                                        [&](const auto& r) { return glob_matches(r.first, name); });
@@ -146,14 +246,67 @@ std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoin
         entry.tensors += 1;
         entry.bytes += tensor.info.bytes;
     }
-    problems.throw_if_any(ErrorKind::Input, fmt::format("cannot use the tensors of '{}' ({} tensors in {} files)",
-                                                        checkpoint.directory().string(), checkpoint.tensors().size(),
-                                                        checkpoint.shard_count()));
-    if (const std::size_t absent = checkpoint.promised_but_absent().size(); absent > 0) {
-        left_out.push_back({"what the index lists and no file holds", absent, 0});
-    }
-    std::erase_if(left_out, [](const LeftOut& entry) { return entry.tensors == 0; });
     return left_out;
+}
+
+std::vector<TensorTable::LeftOut> TensorTable::check(const checkpoint::Checkpoint& checkpoint,
+                                                     std::vector<std::string>* notes) const {
+    Problems problems;
+    const Findings findings = find_all(checkpoint, problems);
+    check_plain(checkpoint, findings, problems);
+    std::vector<LeftOut> left_out = check_rest(checkpoint, findings.rest, problems);
+    const ErrorKind kind = problems.empty() ? ErrorKind::Unsupported : ErrorKind::Input;
+    for (const std::string& text : findings.unsupported) {
+        problems.add(text + ": use the original checkpoint in bfloat16 or float16");
+    }
+    problems.throw_if_any(
+        kind, fmt::format("cannot use the tensors of '{}' ({} tensors in {} files)", checkpoint.directory().string(),
+                          checkpoint.tensors().size(), checkpoint.shard_count()));
+    left_out.push_back(findings.activations);
+    left_out.push_back({"what the index lists and no file holds", checkpoint.promised_but_absent().size(), 0});
+    std::erase_if(left_out, [](const LeftOut& entry) { return entry.tensors == 0; });
+    if (notes != nullptr) {
+        *notes = quantization_notes(findings);
+    }
+    return left_out;
+}
+
+std::vector<std::string> TensorTable::quantization_notes(const Findings& findings) const {
+    PlainModules plain(quantization_ ? quantization_->plain_modules : std::vector<std::string>{});
+    const bool compare = quantization_ && quantization_->plain_modules_known;
+    std::map<std::string, std::size_t> kinds;
+    std::vector<std::string> unlisted;
+    std::vector<std::string> listed;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+        const bool quantized = findings.lookups[i].source != nullptr;
+        if (quantized) {
+            kinds[findings.lookups[i].source->text()] += 1;
+        }
+        if (!compare || quantized != plain.lists(rows_[i].name)) {
+            continue;
+        }
+        if (quantized) {
+            listed.push_back(rows_[i].name);
+        } else if (is_projection(rows_[i].role)) {
+            unlisted.push_back(rows_[i].name);
+        }
+    }
+    std::vector<std::string> notes;
+    for (const auto& [text, count] : kinds) {
+        notes.push_back(fmt::format("quantized in the checkpoint: {} weights, {}", count, text));
+    }
+    if (!unlisted.empty()) {
+        notes.push_back(fmt::format(
+            "{} projections are plain in the checkpoint though its list of plain modules leaves them out, such as "
+            "'{}': taken as they are",
+            unlisted.size(), unlisted.front()));
+    }
+    if (!listed.empty()) {
+        notes.push_back(
+            fmt::format("{} weights are quantized in the checkpoint though it lists them as plain, such as '{}'",
+                        listed.size(), listed.front()));
+    }
+    return notes;
 }
 
 }  // namespace deltavino::graph

@@ -2,10 +2,14 @@
 // and what it is for. The rows are checked against the checkpoint before anything is built.
 #pragma once
 
+#include "base/error.hpp"
 #include "checkpoint/checkpoint.hpp"
+#include "checkpoint/quantization.hpp"
+#include "checkpoint/rows/row_source.hpp"
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +68,9 @@ public:
     // Tensors whose canonical names match the pattern (* stands for any characters) are left out on purpose;
     // `why` tells the user.
     void leave_out(std::string pattern, std::string why);
+    // How the checkpoint says that it is quantized.
+    void set_quantization(std::optional<checkpoint::Quantization> quantization);
+    const std::optional<checkpoint::Quantization>& quantization() const { return quantization_; }
 
     // The row of a tensor that is about to be used; throws ErrorKind::Internal when there is none.
     const TensorRow& require(const std::string& name) const;
@@ -80,20 +87,30 @@ public:
     };
 
     // Throws one Error with every tensor that is missing, has another shape or type than expected, or
-    // is not in the table; returns what was left out on purpose. Tensors that only the index has count as
-    // left out, too.
-    std::vector<LeftOut> check(const checkpoint::Checkpoint& checkpoint) const;
+    // is not in the table; returns what was left out on purpose. Tensors that feed a quantized weight count as
+    // that weight, and tensors that only the index has as left out. The kind is ErrorKind::Unsupported when nothing is wrong but the way of quantization.
+    // `notes` gets one sentence each: what was found quantized, and where the checkpoint's list of plain modules
+    // disagrees with its tensors, which decide.
+    std::vector<LeftOut> check(const checkpoint::Checkpoint& checkpoint,
+                               std::vector<std::string>* notes = nullptr) const;
 
 private:
-    // `others`: tensors of the checkpoint that are not in the table, among which a similar name may be.
+    struct Findings;
+    // `others`: tensors of the checkpoint that feed no row, among which a similar name may be.
     std::string missing_problem(const TensorRow& row, const checkpoint::Checkpoint& checkpoint,
                                 const std::vector<std::string>& others) const;
+    Findings find_all(const checkpoint::Checkpoint& checkpoint, Problems& problems) const;
+    void check_plain(const checkpoint::Checkpoint& checkpoint, const Findings& findings, Problems& problems) const;
+    std::vector<LeftOut> check_rest(const checkpoint::Checkpoint& checkpoint, const std::vector<std::string>& rest,
+                                    Problems& problems) const;
+    std::vector<std::string> quantization_notes(const Findings& findings) const;
 
     std::vector<TensorRow> rows_;
     std::map<std::string, std::size_t> index_;
     std::map<std::string, Assembly> assemblies_;
     std::vector<std::pair<std::string, std::string>> left_out_;
     mutable std::vector<bool> used_;  // by row; building is single-threaded
+    std::optional<checkpoint::Quantization> quantization_;
 };
 
 }  // namespace deltavino::graph

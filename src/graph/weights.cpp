@@ -33,14 +33,67 @@ Ints to_ints(const ov::Shape& shape) {
     return {shape.begin(), shape.end()};
 }
 
+// Whether 4-bit zero points of some part would begin in the middle of a byte.
+bool splits_bytes(const quant::Scheme& scheme, const WeightJob& job) {
+    return scheme.format == quant::Format::U4 && quant::groups_per_row(scheme, job.columns) % 2 == 1 &&
+           std::any_of(job.sources.begin(), job.sources.end() - 1,
+                       [](const RowSlice& slice) { return slice.rows % 2 == 1; });
+}
+
+// What the parts of a weight have in common; nothing when all are plain.
+std::optional<QuantizedOrigin> origin_of(const WeightJob& job) {
+    const RowSlice& first = job.sources.front();
+    if (std::none_of(job.sources.begin(), job.sources.end(), [](const RowSlice& slice) { return slice.source; })) {
+        return std::nullopt;
+    }
+    const auto like_first = [&](const RowSlice& slice) {
+        return slice.source && first.source && slice.source->text() == first.source->text();
+    };
+    QuantizedOrigin origin;
+    if (!std::all_of(job.sources.begin(), job.sources.end(), like_first)) {
+        origin.text = "parts that are quantized in different ways";
+        return origin;
+    }
+    const checkpoint::RowSource& source = *first.source;
+    origin.text = source.text();
+    if (source.float8) {
+        return origin;
+    }
+    bool symmetric = true;
+    bool overflow = false;
+    std::unordered_set<const checkpoint::RowSource*> seen;
+    for (const RowSlice& slice : job.sources) {
+        if (!seen.insert(slice.source.get()).second) {
+            continue;
+        }
+        const checkpoint::CodeFacts facts = checkpoint::inspect_codes(*slice.source);
+        symmetric &= facts.symmetric;
+        overflow |= facts.scales_overflow;
+        origin.scales += facts.scales;
+        origin.inexact_scales += facts.inexact_scales;
+        origin.largest_change = std::max(origin.largest_change, facts.largest_change);
+    }
+    const quant::Format format = source.bits == 4 ? (symmetric ? quant::Format::I4 : quant::Format::U4)
+                                                  : (symmetric ? quant::Format::I8 : quant::Format::U8);
+    const quant::Scheme scheme{format, source.group == source.columns ? 0 : source.group};
+    if (!overflow && quant::why_unfit(scheme, job.columns).empty() && !splits_bytes(scheme, job)) {
+        origin.scheme = scheme;
+    }
+    return origin;
+}
+
 }  // namespace
+
+checkpoint::DType RowSlice::type() const {
+    return source ? source->float_type() : tensor->info.dtype;
+}
 
 std::uint64_t RowSlice::row_bytes(std::uint64_t columns) const {
     return checked_multiply(columns, checkpoint::dtype_bits(tensor->info.dtype)) / 8;
 }
 
 std::uint64_t RowSlice::bytes(std::uint64_t columns) const {
-    return checked_multiply(rows, row_bytes(columns));
+    return source ? source->bytes(rows) : checked_multiply(rows, row_bytes(columns));
 }
 
 quant::SourceType source_type(checkpoint::DType dtype) {
@@ -113,26 +166,38 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
     job.role = role;
     job.columns = shape.back();
     for (const Part& part : parts) {
-        table_.require(part.name);
-        const checkpoint::Tensor& tensor = checkpoint_.require(part.name);
-        job.sources.push_back({&tensor, part.first_row, part.rows});
+        job.sources.push_back(slice_of(part, job.columns));
         job.rows += part.rows;
     }
     if (job.rows * job.columns != ov::shape_size(shape)) {
         fail(ErrorKind::Internal, "weight '{}' has {} rows of {}, its shape says otherwise", name, job.rows,
              job.columns);
     }
-    const auto type_of = [](const RowSlice& slice) {
-        return slice.tensor->info.dtype;
-    };
-    const checkpoint::DType first = type_of(job.sources.front());
+    const checkpoint::DType first = job.sources.front().type();
     const bool alike = std::all_of(job.sources.begin(), job.sources.end(),
-                                   [&](const RowSlice& slice) { return type_of(slice) == first; });
-    job.storage = policy_({name, role, job.rows, job.columns, alike ? first : checkpoint::DType::F32});
+                                   [&](const RowSlice& slice) { return slice.type() == first; });
+    job.storage = policy_({name, role, job.rows, job.columns, alike ? first : checkpoint::DType::F32, origin_of(job)});
     const Value value = job.storage.scheme ? compressed(job, shape) : plain(job, shape);
     jobs_.push_back(std::move(job));
     made_.emplace(name, value);
     return value;
+}
+
+RowSlice Weights::slice_of(const Part& part, std::uint64_t columns) {
+    const TensorRow& row = table_.require(part.name);
+    if (const checkpoint::Tensor* tensor = checkpoint_.find(part.name);
+        tensor != nullptr && checkpoint::is_plain_float(tensor->info.dtype)) {
+        return {tensor, part.first_row, part.rows, nullptr};
+    }
+    std::shared_ptr<const checkpoint::RowSource>& source = sources_[part.name];
+    if (!source) {
+        source = checkpoint::find_rows(checkpoint_, table_.quantization(), row.name, row.shape).source;
+    }
+    if (!source || source->columns != columns) {
+        fail(ErrorKind::Unsupported, "cannot read '{}' in '{}' as rows of {}: it is quantized", part.name,
+             checkpoint_.directory().string(), columns);
+    }
+    return {source->codes, part.first_row, part.rows, source};
 }
 
 Value Weights::plain(WeightJob& job, const ov::Shape& shape) {
@@ -154,10 +219,7 @@ Value Weights::compressed(WeightJob& job, const ov::Shape& shape) {
         fail(ErrorKind::Internal, "cannot store '{}' as {}: {}", job.name, quant::scheme_text(scheme), unfit);
     }
     const std::uint64_t groups = quant::groups_per_row(scheme, job.columns);
-    const bool splits_bytes = scheme.format == quant::Format::U4 && groups % 2 == 1 &&
-                              std::any_of(job.sources.begin(), job.sources.end() - 1,
-                                          [](const RowSlice& slice) { return slice.rows % 2 == 1; });
-    if (splits_bytes) {
+    if (splits_bytes(scheme, job)) {
         fail(ErrorKind::Unsupported,
              "cannot store '{}' as {}: its parts have an odd number of rows; a symmetric format works", job.name,
              quant::scheme_text(scheme));
@@ -203,12 +265,12 @@ std::vector<double> Weights::values(const std::string& name) {
 std::string Weights::stored_name(const std::string& name) const {
     const Assembly* assembly = table_.find_assembly(name);
     if (assembly == nullptr) {
-        return checkpoint_.require(name).published;
+        return checkpoint::stored_weight_name(checkpoint_, name);
     }
     const std::string& part = assembly->parts.front().name;
     const auto differ = std::mismatch(part.begin(), part.end(), name.begin(), name.end());
     const std::size_t end = static_cast<std::size_t>(part.end() - differ.first);
-    std::string stored = checkpoint_.require(part).published;
+    std::string stored = checkpoint::stored_weight_name(checkpoint_, part);
     if (stored.size() < end) {
         fail(ErrorKind::Internal, "weight '{}' has no name in common with its part '{}'", name, stored);
     }

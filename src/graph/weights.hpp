@@ -20,15 +20,21 @@
 
 namespace deltavino::graph {
 
-// Some rows of a tensor that is seen as [rows, columns].
+// Some rows of a tensor that is seen as [rows, columns]; of a quantized weight when `source` is set, which then
+// says how they come to be.
 struct RowSlice {
-    const checkpoint::Tensor* tensor = nullptr;
+    const checkpoint::Tensor* tensor = nullptr;  // of a quantized weight: its codes
     std::uint64_t first_row = 0;
     std::uint64_t rows = 0;
+    std::shared_ptr<const checkpoint::RowSource> source = {};
 
-    bool operator==(const RowSlice&) const = default;
-    std::uint64_t row_bytes(std::uint64_t columns) const;
-    std::uint64_t bytes(std::uint64_t columns) const;  // of all rows
+    // The codes are of one weight only, so the source need not be compared.
+    bool operator==(const RowSlice& other) const {
+        return tensor == other.tensor && first_row == other.first_row && rows == other.rows;
+    }
+    checkpoint::DType type() const;                        // of the floats
+    std::uint64_t row_bytes(std::uint64_t columns) const;  // of a plain tensor
+    std::uint64_t bytes(std::uint64_t columns) const;      // that are read for all rows
 };
 
 // The plain float types F32, F16 and BF16 as the quantizer and as OpenVINO name them.
@@ -40,6 +46,7 @@ struct Storage {
     ov::element::Type type = ov::element::f32;  // f32, f16 or bf16, when there is no scheme
     std::optional<quant::Scheme> scheme;        // compressed
     std::string reason;                         // for the report
+    bool imported = false;                      // the scheme is that of the checkpoint: its codes are kept
 
     // "bf16", "u4 in groups of 128"
     std::string text() const;
@@ -64,13 +71,25 @@ struct WeightJob {
     bool makes_same_bytes(const WeightJob& other) const;
 };
 
+// What a quantized weight is in the checkpoint.
+struct QuantizedOrigin {
+    std::string text;  // "gptq 4 bit in groups of 128", with "..." for parts that differ
+    // In which its codes and scales can be kept; none for 8-bit floats and for what OpenVINO has no form of.
+    std::optional<quant::Scheme> scheme;
+    // Scales that are rounded to float16 when they are kept, of how many, and the largest change.
+    std::uint64_t inexact_scales = 0;
+    std::uint64_t scales = 0;
+    double largest_change = 0.0;
+};
+
 // What a storage policy decides from.
 struct WeightRequest {
     std::string name;  // canonical
     Role role = Role::Vector;
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
-    checkpoint::DType stored = checkpoint::DType::F32;  // the type in the checkpoint
+    checkpoint::DType stored = checkpoint::DType::F32;  // the type in the checkpoint, or of what it becomes
+    std::optional<QuantizedOrigin> origin = {};         // of a weight that is quantized in the checkpoint
 };
 
 using StoragePolicy = std::function<Storage(const WeightRequest& request)>;
@@ -99,6 +118,7 @@ public:
 private:
     // The last dimension of `shape` is the number of columns.
     Value assembled(const std::string& name, Role role, const ov::Shape& shape, const std::vector<Part>& parts);
+    RowSlice slice_of(const Part& part, std::uint64_t columns);
     std::string stored_name(const std::string& name) const;
     std::shared_ptr<ov::op::v0::Constant> placeholder(ov::element::Type type, const ov::Shape& shape,
                                                       const std::string& name);
@@ -113,6 +133,7 @@ private:
     std::map<std::string, Value> made_;  // a tied weight is one set of nodes
     std::unordered_set<const ov::Node*> decompressions_;
     std::shared_ptr<void> zero_range_;
+    std::map<std::string, std::shared_ptr<const checkpoint::RowSource>> sources_;  // of quantized weights, by name
 };
 
 // The weights below one module, by their short names.

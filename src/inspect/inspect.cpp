@@ -116,7 +116,11 @@ Json weights_json(const models::Plan& plan, const checkpoint::Checkpoint& checkp
         }
         parameters = checked_add(parameters, elements);
         active += touched;
-        bytes += touched * checkpoint::dtype_bits(checkpoint.require(row.name).info.dtype) / 8;
+        const checkpoint::Tensor* codes = checkpoint::find_codes(checkpoint, row.name);
+        if (codes == nullptr) {
+            fail(ErrorKind::Internal, "tensor '{}' was not found missing", row.name);
+        }
+        bytes += touched * (codes->info.bytes * 8 / elements) / 8;
     }
     return {{"parameters", parameters}, {"active_parameters", active}, {"bytes_per_token", bytes}};
 }
@@ -173,7 +177,12 @@ Inspection inspect_checkpoint(const fs::path& path) {
         for (const std::string& note : plan.notes) {
             json["notes"].push_back(note);
         }
-        for (const auto& left_out : plan.table.check(checkpoint)) {
+        std::vector<std::string> quantization_notes;
+        const auto left_outs = plan.table.check(checkpoint, &quantization_notes);
+        for (const std::string& note : quantization_notes) {
+            json["notes"].push_back(note);
+        }
+        for (const auto& left_out : left_outs) {
             json["notes"].push_back(fmt::format("an export leaves out: {}, {} tensors, {}", left_out.why,
                                                 left_out.tensors, human_bytes(left_out.bytes)));
         }

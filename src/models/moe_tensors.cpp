@@ -23,14 +23,15 @@ struct Stack {
     std::uint64_t columns = 0;
 };
 
-// Whether the checkpoint holds any expert of the projection on its own.
+// Whether the checkpoint holds any expert of the projection on its own, plain or quantized.
 bool stored_per_expert(const Checkpoint& checkpoint, const std::string& experts, const std::string& projection) {
-    const std::string end = "." + projection + ".weight";
+    const std::string module = "." + projection;
     for (auto at = checkpoint.tensors().lower_bound(experts);
          at != checkpoint.tensors().end() && at->first.starts_with(experts); ++at) {
         const std::string& name = at->first;
         if (name.size() > experts.size() && name[experts.size()] >= '0' && name[experts.size()] <= '9' &&
-            name.ends_with(end)) {
+            (name.ends_with(module + ".weight") || name.ends_with(module + ".qweight") ||
+             name.ends_with(module + ".weight_packed"))) {
             return true;
         }
     }

@@ -38,6 +38,9 @@ bool decide_tied_head(const Checkpoint& checkpoint, const checkpoint::ModelConfi
                       std::vector<std::string>& notes) {
     const bool config_says_tied = config.text.tie_word_embeddings;
     const Tensor* head = checkpoint.find("lm_head.weight");
+    if (head == nullptr && checkpoint::find_codes(checkpoint, "lm_head.weight") != nullptr) {
+        return false;  // packed, as embeddings are not
+    }
     if (head == nullptr && config.tie_flags_differ) {
         notes.push_back(fmt::format(
             "tie_word_embeddings is {} in /text_config and {} outside of it, and there is no tensor 'lm_head.weight': "
@@ -56,7 +59,9 @@ bool decide_tied_head(const Checkpoint& checkpoint, const checkpoint::ModelConfi
         return head == nullptr;
     }
     const Tensor* embedding = checkpoint.find("model.embed_tokens.weight");
-    const bool same = embedding != nullptr && same_bytes(*embedding, *head);
+    // The scales of 8-bit floats would have to be the same, too.
+    const bool same =
+        embedding != nullptr && checkpoint::is_plain_float(head->info.dtype) && same_bytes(*embedding, *head);
     if (!same) {
         notes.push_back(
             "config.json says that the head is tied to the embedding, but 'lm_head.weight' has other values: it is "
@@ -113,6 +118,7 @@ Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assum
         require_tower(checkpoint, plan.config);
     }
     check_geometry(checkpoint, plan.config, plan.task);
+    plan.table.set_quantization(checkpoint::read_quantization(checkpoint.config_text(), checkpoint.directory()));
     plan.tied_head = decide_tied_head(checkpoint, plan.config, assume_tied_head, plan.notes);
     add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
     if (plan.task == Task::ImageTextToText) {

@@ -78,14 +78,7 @@ void check_source_format(const Checkpoint& checkpoint, const checkpoint::ModelCo
     }
     const std::string by_config =
         config.quantization.empty() ? std::string() : fmt::format(" as '{}'", config.quantization);
-    if (quantized.count > 0) {
-        fail(ErrorKind::Unsupported,
-             "cannot export '{}': it is quantized already{}: {} tensors, the first is {}; use the original checkpoint "
-             "in "
-             "bfloat16 or float16",
-             directory, by_config, quantized.count, quantized.first);
-    }
-    if (!config.quantization.empty()) {
+    if (!config.quantization.empty() && quantized.count == 0) {
         notes.push_back(
             fmt::format("config.json says that the weights are quantized{}, but all of them are plain floats: they are "
                         "read as they are, and the key is ignored",

@@ -9,8 +9,8 @@
 
 namespace deltavino::models {
 
-// Throws ErrorKind::Unsupported, in one sentence, for a checkpoint whose weights are quantized, converted
-// for MLX or come with an adapter that is not merged. Adds a note when config.json speaks of a quantization
+// Throws ErrorKind::Unsupported, in one sentence, for a checkpoint whose weights were converted for MLX or
+// come with an adapter that is not merged. Adds a note when config.json speaks of a quantization
 // and the tensors are plain.
 void check_source_format(const checkpoint::Checkpoint& checkpoint, const checkpoint::ModelConfig& config,
                          std::vector<std::string>& notes);

@@ -15,14 +15,24 @@ namespace deltavino::test {
 
 void write_checkpoint(const std::filesystem::path& directory, const std::string& config_json,
                       const std::vector<NamedTensor>& tensors) {
+    std::vector<RawTensor> raw;
+    for (const NamedTensor& tensor : tensors) {
+        raw.push_back({tensor.name, "F32", tensor.shape, bytes_of(tensor.values)});
+    }
+    write_raw_checkpoint(directory, config_json, raw);
+}
+
+void write_raw_checkpoint(const std::filesystem::path& directory, const std::string& config_json,
+                          const std::vector<RawTensor>& tensors) {
     std::filesystem::create_directories(directory);
     write_text_file(directory / "config.json", config_json);
     std::string header;
     std::uint64_t offset = 0;
-    for (const NamedTensor& tensor : tensors) {
-        const std::uint64_t end = offset + 4 * tensor.values.size();
-        header += fmt::format("{}\"{}\":{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
-                              header.empty() ? "{" : ",", tensor.name, fmt::join(tensor.shape, ","), offset, end);
+    for (const RawTensor& tensor : tensors) {
+        const std::uint64_t end = offset + tensor.bytes.size();
+        header += fmt::format("{}\"{}\":{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
+                              header.empty() ? "{" : ",", tensor.name, tensor.dtype, fmt::join(tensor.shape, ","),
+                              offset, end);
         offset = end;
     }
     header += header.empty() ? "{}" : "}";
@@ -30,9 +40,9 @@ void write_checkpoint(const std::filesystem::path& directory, const std::string&
     const std::uint64_t size = header.size();
     file.write(reinterpret_cast<const char*>(&size), sizeof(size));
     file << header;
-    for (const NamedTensor& tensor : tensors) {
-        file.write(reinterpret_cast<const char*>(tensor.values.data()),
-                   static_cast<std::streamsize>(4 * tensor.values.size()));
+    for (const RawTensor& tensor : tensors) {
+        file.write(reinterpret_cast<const char*>(tensor.bytes.data()),
+                   static_cast<std::streamsize>(tensor.bytes.size()));
     }
 }
 

@@ -24,6 +24,24 @@ struct NamedTensor {
 void write_checkpoint(const std::filesystem::path& directory, const std::string& config_json,
                       const std::vector<NamedTensor>& tensors);
 
+// A tensor of any type, as its bytes.
+struct RawTensor {
+    std::string name;
+    std::string dtype;  // as safetensors writes it, for example "F8_E4M3"
+    std::vector<std::uint64_t> shape;
+    std::vector<std::byte> bytes;
+};
+
+// The bytes of some values, for example of std::vector<std::int32_t>.
+template <typename Value>
+std::vector<std::byte> bytes_of(const std::vector<Value>& values) {
+    const auto* begin = reinterpret_cast<const std::byte*>(values.data());
+    return {begin, begin + values.size() * sizeof(Value)};
+}
+
+void write_raw_checkpoint(const std::filesystem::path& directory, const std::string& config_json,
+                          const std::vector<RawTensor>& tensors);
+
 // All tensors of a checkpoint, widened to float32, by name.
 std::vector<NamedTensor> read_tensors(const std::filesystem::path& checkpoint);
 
