@@ -251,11 +251,6 @@ REFUSALS: dict[str, Refusal] = {
         gptq(desc_act=True, g_idx=None), UNSUPPORTED, "in the order of activations (desc_act)"
     ),
     "gptq-index-range": Refusal(gptq(g_idx="out of range"), INPUT, "puts column 3 into group 1000, there are 4"),
-    "gptq-plain-tensors": Refusal(
-        entry("gptq", bits=4, group_size=128, desc_act=True),
-        INPUT,
-        "says that the weights are quantized (gptq), but all are plain",
-    ),
     "gptq-no-zeros": Refusal(then(gptq(), drop("*.qzeros")), INPUT, "is missing: without zero points"),
     "gptq-no-config": Refusal(
         then(gptq(), lambda t, c: c.pop("quantization_config")),
