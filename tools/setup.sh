@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages="g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libeigen3-dev libpng-dev libjpeg-dev"
+packages="g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libgtest-dev libeigen3-dev libpng-dev libjpeg-dev
+  libcurl4-openssl-dev libssl-dev openssl"
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
