@@ -67,10 +67,8 @@ void PartialFile::clear() {
     size_ = 0;
 }
 
-void PartialFile::remove() {
-    if (::unlink(path_.c_str()) != 0 && errno != ENOENT) {
-        fail(ErrorKind::Output, "cannot remove '{}': {}", path_.string(), system_reason(errno));
-    }
+void PartialFile::discard() noexcept {
+    ::unlink(path_.c_str());
 }
 
 void PartialFile::close() {

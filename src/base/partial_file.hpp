@@ -21,8 +21,8 @@ public:
     void read(std::uint64_t offset, std::span<std::byte> out) const;
     void append(std::span<const std::byte> data);
     void clear();
-    // Deletes it.
-    void remove();
+    // Deletes it, as far as the system lets us.
+    void discard() noexcept;
     // Closes it and gives it its final name, in place of what is there.
     void publish(const std::filesystem::path& target);
 

@@ -78,6 +78,13 @@ public:
     FileDownload(const Job& job, const RemoteFile& file, const fs::path& place, Shared& shared)
         : job_(job), file_(file), shared_(shared), partial_(place), digest_(file.digest, file.size) {}
 
+    // Leaves a part for the next time, but no empty file.
+    ~FileDownload() override {
+        if (partial_.size() == 0 && !published_) {
+            partial_.discard();
+        }
+    }
+
     // Throws when the blob cannot be made.
     void run(Connection& connection, const std::string& url, const Monitor& monitor);
 
@@ -95,6 +102,7 @@ private:
     Shared& shared_;
     PartialFile partial_;
     Digest digest_;
+    bool published_ = false;
     bool resumed_ = false;  // bytes of an earlier process are in it
 };
 
@@ -184,10 +192,11 @@ void FileDownload::run(Connection& connection, const std::string& url, const Mon
         const std::string found = digest_.finish();
         if (found == file_.etag) {
             partial_.publish(job_.cache.blob(file_));
+            published_ = true;
             return;
         }
         if (!resumed_) {
-            partial_.remove();
+            partial_.discard();
             fail(ErrorKind::Network,
                  "{}: it arrived damaged, its hash is {}, expected {}; it was removed (try again, or another network)",
                  what(), found, file_.etag);

@@ -75,7 +75,9 @@ void add_tree_page(Listing& listing, std::string_view json, const std::string& r
             continue;
         }
         const std::string name = entry.text("path", "");
-        require_safe_file_name(name, repository);
+        if (problems.empty()) {
+            require_safe_file_name(name, repository);
+        }
         const Json* lfs = entry.object("lfs");
         const std::string pointer = entry.pointer("lfs");
         const std::string sha256 = lfs == nullptr ? "" : JsonReader(*lfs, pointer, problems).text("oid", "-");

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LIFETIME = 600.0  # seconds, whatever the tests do
-LARGE = 100_000  # bytes from which a file is "LFS"
+LARGE = 1_000_000  # bytes from which a file is "LFS"
 CHUNK = 1 << 20
 
 
@@ -91,7 +91,7 @@ class HubServer:
         self.cdn = self._serve("cdn", tls)
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://127.0.0.1:{self.hub.server_address[1]}"
-        self.cdn_url = f"{scheme}://127.0.0.1:{self.cdn.server_address[1]}"
+        self.cdn_url = f"{scheme}://localhost:{self.cdn.server_address[1]}"  # another host, as far as names go
         self.timer = threading.Timer(LIFETIME, self.stop)
         self.timer.daemon = True
         self.timer.start()
