@@ -1,4 +1,5 @@
-// Source of truth: huggingface_hub `hf_api.py` (model_info, list_repo_tree), `utils/_http.py` (what the statuses mean).
+// Source of truth: huggingface_hub `HfApi.model_info`, `HfApi.list_repo_tree`, and `hf_raise_for_status` for what the
+// statuses mean.
 #include "hub/api.hpp"
 
 #include "base/error.hpp"

@@ -1,5 +1,5 @@
-// Source of truth: huggingface_hub `file_download.py` (_hf_hub_download_to_cache_dir, _create_symlink,
-// _cache_commit_hash_for_specific_revision) and `_tree_cache.py`.
+// Source of truth: huggingface_hub `hf_hub_download` (_hf_hub_download_to_cache_dir, _create_symlink,
+// _cache_commit_hash_for_specific_revision).
 #include "hub/cache.hpp"
 
 #include "base/error.hpp"

@@ -1,4 +1,4 @@
-// Source of truth: the Hub's API as huggingface_hub reads it (`hf_api.py`, RepoFile; `_tree_cache.py`).
+// Source of truth: the Hub's API as huggingface_hub reads it (`RepoFile`, `TreeCacheEntry`).
 #include "hub/listing.hpp"
 
 #include "base/checked.hpp"

@@ -1,4 +1,4 @@
-// Source of truth: huggingface_hub `utils/_validators.py` (validate_repo_id).
+// Source of truth: huggingface_hub `validate_repo_id`.
 #include "hub/repository.hpp"
 
 #include "base/error.hpp"

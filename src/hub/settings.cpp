@@ -1,4 +1,4 @@
-// Source of truth: huggingface_hub `constants.py`, `utils/_auth.py` (get_token_to_send).
+// Source of truth: huggingface_hub, module `constants` and `get_token_to_send`.
 #include "hub/settings.hpp"
 
 #include "base/error.hpp"

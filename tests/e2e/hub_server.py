@@ -192,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def missing(self, code: str) -> None:
-        self.answer(404, {"X-Error-Code": code, "X-Error-Message": {"RepoNotFound": "Repository not found"}.get(code, code)})
+        self.answer(404, {"X-Error-Code": code, "X-Error-Message": f"{code}, says the test"})
 
     def commit(self, repository: str, revision: str) -> str | None:
         if repository not in self.owner.repositories:

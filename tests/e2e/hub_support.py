@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import struct
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import KJV, run_deltavino
 from exported import stored_tensors
 from hub_server import HubServer
 
-ID = "tests/kjv-tiny"
+ID = "acme/kjv-tiny"
 USAGE, INPUT, UNSUPPORTED, OUTPUT, NETWORK, STOPPED = 2, 3, 4, 5, 6, 130
 SIDE_FILES = [
     "chat_template.jinja",
@@ -64,8 +66,9 @@ class Hub:
         self.server = server
         self.home = tmp / "hf"
         self.cache = self.home / "hub"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING")) and "proxy" not in k.lower()}
-        self.environment = {**kept, "HF_HOME": str(self.home), "HF_ENDPOINT": server.url, "HOME": str(tmp)}
+        theirs = re.compile("HF_|HUGGING|TRANSFORMERS_|SSL_CERT|XDG_|.*proxy", re.IGNORECASE)
+        ours = {k: v for k, v in os.environ.items() if not theirs.match(k)}
+        self.environment = {**ours, "HF_HOME": str(self.home), "HF_ENDPOINT": server.url, "HOME": str(tmp)}
 
     def run(self, *arguments: object, command: str = "inspect", **variables: str) -> subprocess.CompletedProcess:
         return run_deltavino(command, *arguments, env={**self.environment, **variables}, timeout=120)
@@ -95,3 +98,15 @@ class Hub:
         """Where the weights of the latest commit grow."""
         file = self.server.repositories[ID][self.server.refs[ID, "main"]]["model.safetensors"]
         return self.folder() / "blobs" / f"{file.etag}.incomplete"
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with HubServer() as server:
+        yield Hub(tmp_path, server)
+
+
+@pytest.fixture
+def kjv(hub):
+    hub.commit = hub.server.add(ID, {**checkpoint_files(), **UNNEEDED})
+    return hub
