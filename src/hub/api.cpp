@@ -92,8 +92,9 @@ Listing Api::files(const std::string& commit) {
     return listing;
 }
 
-std::string Api::file_url(const std::string& commit, const std::string& name) const {
-    return fmt::format("{}/{}/resolve/{}/{}", settings_.endpoint, repository_.id, commit, url_quote(name, "/"));
+std::string file_url(const Settings& settings, const Repository& repository, const std::string& commit,
+                     const std::string& name) {
+    return fmt::format("{}/{}/resolve/{}/{}", settings.endpoint, repository.id, commit, url_quote(name, "/"));
 }
 
 }  // namespace deltavino::hub

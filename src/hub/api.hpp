@@ -18,8 +18,6 @@ public:
     std::string commit();
     Listing files(const std::string& commit);
 
-    std::string file_url(const std::string& commit, const std::string& name) const;
-
 private:
     Response get(const std::string& url, TextSink& sink);
 
@@ -29,6 +27,9 @@ private:
     int retries_;
     Connection connection_;
 };
+
+std::string file_url(const Settings& settings, const Repository& repository, const std::string& commit,
+                     const std::string& name);
 
 // The reason of a failure with what the user can do about it.
 Failure explain(Failure failure, const Settings& settings, const Repository& repository);

@@ -34,8 +34,10 @@ void make_folder(const fs::path& folder) {
     }
 }
 
+// Nothing for a link whose blob is gone, too: that is downloaded again.
 std::optional<std::string> text_at(const fs::path& path, std::uint64_t limit) {
-    if (!is_there(path)) {
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) {
         return std::nullopt;
     }
     return read_text_file(path, limit);
@@ -143,6 +145,8 @@ std::vector<std::string> Cache::missing_essentials(const std::string& commit) co
             require_safe_file_name(shard, repository_);
             wanted.push_back(shard);
         }
+    } else if (is_there(snapshot(commit) / kIndexFile)) {
+        wanted.emplace_back(kIndexFile);
     } else {
         const fs::directory_iterator entries(snapshot(commit), error);
         const bool weights = !error && std::any_of(begin(entries), end(entries), [](const fs::directory_entry& entry) {

@@ -225,8 +225,7 @@ bool take_lock(FileLock& lock, const fs::path& path, const RemoteFile& file, Sha
     }
 }
 
-void make_file(const Job& job, const RemoteFile& file, Connection& connection, const Api& api, Shared& shared,
-               const Monitor& monitor) {
+void make_file(const Job& job, const RemoteFile& file, Connection& connection, Shared& shared, const Monitor& monitor) {
     FileLock lock;
     const bool locked = take_lock(lock, job.cache.lock(file), file, shared, monitor);
     const bool fresh = !job.cache.holds_blob(file);
@@ -234,7 +233,8 @@ void make_file(const Job& job, const RemoteFile& file, Connection& connection, c
         // Without a lock nobody else may write to the same file.
         fs::path place = job.cache.blob(file);
         place += locked ? std::string(".incomplete") : fmt::format(".{:08x}.incomplete", std::random_device()());
-        FileDownload(job, file, place, shared).run(connection, api.file_url(job.commit, file.name), monitor);
+        FileDownload(job, file, place, shared)
+            .run(connection, file_url(job.settings, job.repository, job.commit, file.name), monitor);
     } else {
         shared.done += file.size;
     }
@@ -246,13 +246,12 @@ void work(const Job& job, const Listing& files, Shared& shared) {
         const Monitor monitor{[&shared] { return shared.stop.load(); },
                               [&shared](const std::string& sentence) { shared.note(sentence); }};
         Connection connection(job.settings, monitor);
-        const Api api(job.settings, job.repository, monitor, 0);
         while (!shared.stop) {
             const std::size_t index = shared.next++;
             if (index >= files.size()) {
                 break;
             }
-            make_file(job, files[index], connection, api, shared, monitor);
+            make_file(job, files[index], connection, shared, monitor);
         }
     } catch (...) {
         shared.fail_with(std::current_exception());

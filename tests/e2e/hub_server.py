@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 LIFETIME = 600.0  # seconds, whatever the tests do
 LARGE = 1_000_000  # bytes from which a file is "LFS"
 CHUNK = 1 << 20
+STALL = 60.0  # seconds
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Fault:
     headers: dict = field(default_factory=dict)
     drop_after: int = -1  # close the connection after so many bytes of the body
     end_after: int = -1  # the same, without having announced a length
+    stall_after: int = -1  # send nothing more, but keep the connection for some time
     damage: bool = False  # one bit of the body is wrong
     whole: bool = False  # ignore Range
     body: bytes | None = None  # with status 200
@@ -277,7 +279,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {**headers, "Accept-Ranges": "bytes"}.items():
             self.send_header(name, value)
-        cut = max(fault.drop_after, fault.end_after)
+        cut = max(fault.drop_after, fault.end_after, fault.stall_after)
         if fault.end_after >= 0:
             self.send_header("Connection", "close")
         else:
@@ -294,6 +296,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if cut >= 0:
             self.wfile.flush()
+            if fault.stall_after >= 0:
+                time.sleep(STALL)
             self.close_connection = True
 
 

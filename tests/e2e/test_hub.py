@@ -169,6 +169,19 @@ def test_offline_without_a_listing_names_the_shards(hub):
     hub.refused(NETWORK, "lacks 'model-00002-of-00003.safetensors'", HF_HUB_OFFLINE="1")
 
 
+def test_an_index_whose_blob_is_gone_is_fetched_again(hub):
+    files = checkpoint_files()
+    del files["model.safetensors"]
+    commit = hub.server.add(ID, {**files, **shards()})
+    hub.ok()
+    forget(hub)
+    index = hub.folder() / "snapshots" / commit / "model.safetensors.index.json"
+    index.resolve().unlink()
+    hub.refused(NETWORK, "lacks 'model.safetensors.index.json'", HF_HUB_OFFLINE="1")
+    hub.ok()
+    assert index.exists()
+
+
 def test_cache_of_another_tool_is_checked_once(kjv):
     kjv.ok()
     forget(kjv)
@@ -250,6 +263,7 @@ def test_no_access(kjv, status, headers, words):
 def test_a_file_that_is_closed(kjv):
     kjv.server.fault("/resolve/", status=403, headers={"X-Error-Code": "GatedRepo"}, times=100)
     kjv.refused(NETWORK, "cannot download", "gated", "accept its licence")
+    assert not list((kjv.folder() / "blobs").iterdir())  # no empty files
 
 
 def test_redirects_end_and_lead_to_no_file(kjv):

@@ -26,6 +26,12 @@ def test_a_body_that_ends_early_without_a_length_is_resumed(kjv):
     assert [r.headers.get("range") for r in kjv.server.seen(on="cdn")] == [None, "bytes=1500000-"]
 
 
+def test_a_stalled_connection_is_given_up_and_resumed(kjv):
+    kjv.server.fault("", on="cdn", stall_after=1_000_000)
+    kjv.ok(HF_HUB_DOWNLOAD_TIMEOUT="1")
+    assert [r.headers.get("range") for r in kjv.server.seen(on="cdn")] == [None, "bytes=1000000-"]
+
+
 def test_a_line_that_never_holds_ends(kjv):
     kjv.server.fault("", on="cdn", drop_after=0, times=100)
     kjv.refused(NETWORK, "cannot download 'model.safetensors'", "gave up after 5 tries")
@@ -142,14 +148,18 @@ def test_programs_side_by_side_download_once(kjv):
     assert len(kjv.server.seen(on="cdn")) == 1
 
 
-def test_stopped_and_continued(kjv):
-    kjv.server.fault("", on="cdn", status=503, headers={"Retry-After": "200"})
+@pytest.mark.parametrize(
+    "fault", [{"status": 503, "headers": {"Retry-After": "200"}}, {"stall_after": 1_000_000}], ids=["waiting", "stalled"]
+)
+def test_stopped_and_continued(kjv, fault):
+    kjv.environment["HF_HUB_DOWNLOAD_TIMEOUT"] = "500"
+    kjv.server.fault("", on="cdn", **fault)
     process = start(kjv)
     deadline = time.monotonic() + 60
     while not kjv.server.seen(on="cdn") and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=40)  # the server would end it after 60 seconds
     assert process.returncode == STOPPED and b"kept" in errors, errors
     kjv.ok()
 
