@@ -7,10 +7,11 @@
 
 namespace deltavino::app {
 
-int run_export(const ExportOptions& options) {
+int run_export(ExportOptions options, const HubOptions& hub) {
     ExportSummary summary;
     {
         ProgressBar progress;
+        options.model = resolve_checkpoint(options.model.string(), hub, progress);
         summary = export_model(options, progress);
     }
     for (const std::string& line : summary.recipe) {

@@ -1,4 +1,5 @@
 #include "commands.hpp"
+#include "progress_bar.hpp"
 
 #include <deltavino/error.hpp>
 #include <deltavino/inspect.hpp>
@@ -7,7 +8,12 @@
 
 namespace deltavino::app {
 
-int run_inspect(const std::filesystem::path& path, bool json) {
+int run_inspect(const std::string& model, const HubOptions& hub, bool json) {
+    std::filesystem::path path;
+    {
+        ProgressBar progress;
+        path = resolve_checkpoint(model, hub, progress);
+    }
     const Inspection inspection = inspect(path);
     fmt::print("{}\n", json ? inspection.json : inspection.text);
     return inspection.complete ? 0 : static_cast<int>(ErrorKind::Input);

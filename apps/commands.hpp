@@ -5,6 +5,7 @@
 #include <deltavino/evaluate.hpp>
 #include <deltavino/export.hpp>
 #include <deltavino/generate.hpp>
+#include <deltavino/hub.hpp>
 
 #include <filesystem>
 #include <optional>
@@ -32,8 +33,8 @@ struct CheckCommand {
 };
 
 int run_check(const CheckCommand& command);
-int run_export(const ExportOptions& options);
-int run_inspect(const std::filesystem::path& path, bool json);
+int run_export(ExportOptions options, const HubOptions& hub);
+int run_inspect(const std::string& model, const HubOptions& hub, bool json);
 int run_generate(GenerateCommand command);
 int run_eval(const EvaluationOptions& options, bool json);
 

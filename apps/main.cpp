@@ -24,6 +24,7 @@ constexpr const char* kFooter = R"(Examples:
   deltavino export --model ./Qwen3.5-0.8B ./qwen-ov
   deltavino export -m ./Qwen3.5-0.8B ./qwen-fp16 --task text-generation-with-past --weight-format fp16
   deltavino export -m ./Qwen3.5-0.8B ./qwen-int4 --task text-generation-with-past --weight-format int4
+  deltavino export -m Qwen/Qwen3.5-0.8B ./qwen-ov
   deltavino inspect ./Qwen3.5-0.8B
   deltavino inspect ./qwen-ov --json
   deltavino generate ./qwen-ov --prompt "Why is the sky blue?"
@@ -31,7 +32,8 @@ constexpr const char* kFooter = R"(Examples:
   deltavino generate ./qwen-ov --chat
   deltavino check ./qwen-ov --against ./Qwen3.5-0.8B --report check.html
 
-Exit codes: 0 done, 1 check found something wrong, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 70 a bug, 130 stopped.)";
+Exit codes: 0 done, 1 check found something wrong, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write,
+            6 not to be had from the Hub, 70 a bug, 130 stopped.)";
 
 void add_compression(CLI::App& command, CompressionOptions& options) {
     const char* group = "Compression";
@@ -81,13 +83,28 @@ void add_compression(CLI::App& command, CompressionOptions& options) {
         ->group(group);
 }
 
-void add_export(CLI::App& app, ExportOptions& options) {
-    CLI::App* command =
-        app.add_subcommand("export", "Write an OpenVINO model directory from a Hugging Face checkpoint directory");
+// For commands that take a checkpoint.
+void add_hub(CLI::App& command, HubOptions& options) {
+    const char* group = "Hugging Face Hub";
+    command.add_option("--revision", options.revision, "Branch, tag or commit of a Hub id [main]")
+        ->type_name("NAME")
+        ->group(group);
     command
-        ->add_option("-m,--model", options.model, "Checkpoint directory: config.json, *.safetensors, tokenizer files")
+        .add_option("--cache-dir,--cache_dir", options.cache_dir,
+                    "Folder of downloaded repositories [HF_HUB_CACHE, else HF_HOME/hub]")
+        ->type_name("DIR")
+        ->group(group);
+}
+
+void add_export(CLI::App& app, ExportOptions& options, HubOptions& hub) {
+    CLI::App* command =
+        app.add_subcommand("export", "Write an OpenVINO model directory from a Hugging Face checkpoint");
+    command
+        ->add_option("-m,--model", options.model,
+                     "Checkpoint: a directory with config.json and *.safetensors, or a Hub id (owner/name)")
         ->required()
-        ->type_name("DIR");
+        ->type_name("MODEL");
+    add_hub(*command, hub);
     command->add_option("output", options.output, "Directory to write; it appears only when everything is done")
         ->required()
         ->type_name("DIR");
@@ -230,13 +247,17 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
 
     ExportOptions export_options;
-    add_export(app, export_options);
+    HubOptions hub_options;
+    add_export(app, export_options, hub_options);
 
-    std::filesystem::path inspect_path;
+    std::string inspect_model;
     bool inspect_json = false;
     CLI::App* inspect = app.add_subcommand(
         "inspect", "Say what a checkpoint or an exported directory holds, and what is wrong with it");
-    inspect->add_option("path", inspect_path, "Checkpoint or exported directory")->required()->type_name("DIR");
+    inspect->add_option("path", inspect_model, "Checkpoint or exported directory, or the Hub id of a checkpoint")
+        ->required()
+        ->type_name("MODEL");
+    add_hub(*inspect, hub_options);
     inspect->add_flag("--json", inspect_json, "Print JSON");
 
     app::GenerateCommand generate_command;
@@ -269,8 +290,8 @@ int run(int argc, char** argv) {
         if (app.got_subcommand("eval")) {
             return app::run_eval(eval_options, eval_json);
         }
-        return app.got_subcommand("export") ? app::run_export(export_options)
-                                            : app::run_inspect(inspect_path, inspect_json);
+        return app.got_subcommand("export") ? app::run_export(export_options, hub_options)
+                                            : app::run_inspect(inspect_model, hub_options, inspect_json);
     } catch (const Error& error) {
         std::fputs(fmt::format("error: {}\n", error.what()).c_str(), stderr);
         return error.exit_code();
