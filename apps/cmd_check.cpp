@@ -11,7 +11,11 @@ int run_check(const CheckCommand& command) {
     CheckReport report;
     {
         ProgressBar progress(ProgressUnit::Items);
-        report = check(command.options, progress);
+        CheckOptions options = command.options;
+        if (!options.against.empty()) {
+            options.against = resolve_checkpoint(options.against.string(), command.hub, progress);
+        }
+        report = check(options, progress);
     }
     if (!command.report.empty()) {
         write_text_file(command.report, check_html(report));

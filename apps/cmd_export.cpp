@@ -47,6 +47,7 @@ int run_export(const ExportCommand& command) {
         for (const std::string& note : command.notes) {
             progress.note(note);
         }
+        options.model = resolve_checkpoint(options.model.string(), command.hub, progress);
         summary = export_model(options, progress);
     }
     for (const std::string& line : summary.recipe) {

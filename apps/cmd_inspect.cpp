@@ -1,4 +1,5 @@
 #include "commands.hpp"
+#include "progress_bar.hpp"
 
 #include <deltavino/error.hpp>
 #include <deltavino/inspect.hpp>
@@ -8,7 +9,12 @@
 namespace deltavino::app {
 
 int run_inspect(const InspectCommand& command) {
-    const Inspection inspection = inspect(command.path);
+    std::filesystem::path path;
+    {
+        ProgressBar progress;
+        path = resolve_checkpoint(command.path.string(), command.hub, progress);
+    }
+    const Inspection inspection = inspect(path);
     fmt::print("{}\n", command.json ? inspection.json : inspection.text);
     return inspection.complete ? 0 : static_cast<int>(ErrorKind::Input);
 }

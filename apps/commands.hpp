@@ -5,6 +5,7 @@
 #include <deltavino/evaluate.hpp>
 #include <deltavino/export.hpp>
 #include <deltavino/generate.hpp>
+#include <deltavino/hub.hpp>
 
 #include <filesystem>
 #include <optional>
@@ -14,14 +15,16 @@
 namespace deltavino::app {
 
 struct ExportCommand {
-    ExportOptions options;
+    ExportOptions options;  // `model` may be a Hub id
+    HubOptions hub;
     bool verify = false;
     std::vector<std::string> notes;    // on options of optimum-cli that change nothing here
     std::vector<std::string> refused;  // options of optimum-cli that are not done here, and what is instead
 };
 
 struct InspectCommand {
-    std::filesystem::path path;
+    std::filesystem::path path;  // or a Hub id
+    HubOptions hub;
     bool json = false;
 };
 
@@ -44,7 +47,8 @@ struct GenerateCommand {
 };
 
 struct CheckCommand {
-    CheckOptions options;
+    CheckOptions options;  // `against` may be a Hub id
+    HubOptions hub;
     std::filesystem::path report;  // HTML; empty: none
     bool json = false;
 };

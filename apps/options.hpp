@@ -6,6 +6,9 @@
 
 namespace deltavino::app {
 
+// --revision and --cache-dir.
+void hub_options(Command& command, HubOptions& options);
+
 Command export_options(ExportCommand& command);
 Command generate_options(GenerateCommand& command);
 Command inspect_options(InspectCommand& command);

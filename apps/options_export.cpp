@@ -49,7 +49,6 @@ constexpr Noted kNoted[] = {
     {"--framework", Values::One, "pt", "weights are read from safetensors without a framework"},
     {"--library", Values::One, "transformers", "checkpoints of transformers are the only ones it reads"},
     {"--trust-remote-code", Values::None, "", "code of a checkpoint is never run"},
-    {"--cache_dir", Values::One, "", "the checkpoint is read where it lies"},
     {"--pad-token-id", Values::One, "", "the export does not depend on it"},
     {"--model-kwargs", Values::One, "{}", "no model code is called"},
     {"--sensitivity-metric", Values::One, "weight_quantization_error", "--ratio measures the error of the weights"},
@@ -118,8 +117,9 @@ Command export_options(ExportCommand& out) {
     command.value("output", "DIR", "Directory to write; it appears only when everything is done",
                   path_into(options.output));
     command.group("Options");
-    command.value("-m,--model", "DIR", "Checkpoint directory: config.json, *.safetensors, tokenizer files (required)",
+    command.value("-m,--model", "DIR", "Checkpoint directory, or its Hub id: OWNER/NAME[@REVISION] (required)",
                   path_into(options.model));
+    hub_options(command, out.hub);
     command.value("--task", "TASK",
                   "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
                   text_into(options.task));

@@ -1,12 +1,19 @@
-// inspect, eval and check.
+// What is said of the Hub; inspect, eval and check.
 #include "options.hpp"
 
 namespace deltavino::app {
 
+void hub_options(Command& command, HubOptions& options) {
+    command.value("--revision", "NAME", "Branch, tag or commit of a Hub id [main]", text_into(options.revision));
+    command.value("--cache-dir,--cache_dir", "DIR", "Folder of downloaded repositories [HF_HUB_CACHE, else HF_HOME/hub]",
+                  path_into(options.cache_dir));
+}
+
 Command inspect_options(InspectCommand& out) {
     Command command("inspect", "Say what a checkpoint or an exported directory holds, and what is wrong with it");
-    one_model(command, "Checkpoint or exported directory", out.path);
+    one_model(command, "Checkpoint, its Hub id, or exported directory", out.path);
     command.group("Options");
+    hub_options(command, out.hub);
     command.flag("--json", "Print JSON", [&out]() { out.json = true; });
     command.example("deltavino inspect ./Qwen3.5-0.8B");
     command.example("deltavino inspect ./qwen-int4 --json");
@@ -56,7 +63,8 @@ Command check_options(CheckCommand& out) {
         "blame");
     one_model(command, "Exported directory, whoever wrote it", options.model);
     command.group("Options");
-    command.value("--against", "DIR", "The checkpoint that it was made from", path_into(options.against));
+    command.value("--against", "DIR", "The checkpoint that it was made from, or its Hub id", path_into(options.against));
+    hub_options(command, out.hub);
     command.value("--text", "FILE", "UTF-8 text to read [a built-in one]", path_into(options.text));
     command.value("--prompt", "TEXT", "Text to read", text_into(options.prompt));
     command.value("--tokens", "N", "Tokens to read at most [300]", count_into(options.tokens));

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 root=$(pwd -P)
 
 build_packages="g++ make libfmt-dev nlohmann-json3-dev libcli11-dev libeigen3-dev libgtest-dev libgmock-dev libpng-dev
-  libjpeg-dev libutf8proc-dev"
+  libjpeg-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev openssl"
 
 stop() {
   printf 'setup: %s\n' "$@" >&2

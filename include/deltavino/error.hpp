@@ -16,6 +16,7 @@ enum class ErrorKind {
     Input = 3,        // a bad checkpoint, config, tokenizer or picture
     Unsupported = 4,  // a valid input that this version cannot handle
     Output = 5,       // the target cannot be written: exists, no space, no permission
+    Network = 6,      // the Hub did not give a file: no network, no access, no such repository, a damaged transfer
     Internal = 70,    // a bug in deltavino
     Cancelled = 130,  // stopped by the user
 };
