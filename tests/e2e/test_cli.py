@@ -458,7 +458,7 @@ def test_json_with_a_name_that_is_not_utf8(deltavino, kjv_text, tmp_path):
 
 
 def test_flags_of_optimum_that_change_nothing(deltavino, checkpoint):
-    options = ("--framework", "pt", "--library", "transformers", "--trust-remote-code", "--cache_dir", "x", "--pad-token-id", "0", "--model-kwargs", "{}")
+    options = ("--framework", "pt", "--library", "transformers", "--trust-remote-code", "--pad-token-id", "0", "--model-kwargs", "{}")
     result = deltavino("export", "-m", checkpoint, checkpoint.parent / "out", *TEXT, *options)
     assert result.returncode == 0, result.stderr
     for option in options:

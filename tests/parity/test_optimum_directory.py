@@ -14,8 +14,8 @@ sys.path.insert(0, str(ROOT / "bench"))
 from quality import text_only_checkpoint  # noqa: E402
 
 # What becomes of each option of optimum-cli here.
-OURS = {"--model", "--task", "--weight-format", "--ratio", "--sym", "--group-size", "--group-size-fallback", "--backup-precision", "--all-layers", "--disable-convert-tokenizer"}
-NOTED = {"--framework": "pt", "--library": "transformers", "--trust-remote-code": None, "--cache_dir": "x", "--pad-token-id": "1", "--model-kwargs": "{}"}
+OURS = {"--model", "--task", "--weight-format", "--ratio", "--sym", "--group-size", "--group-size-fallback", "--backup-precision", "--all-layers", "--disable-convert-tokenizer", "--cache_dir"}
+NOTED = {"--framework": "pt", "--library": "transformers", "--trust-remote-code": None, "--pad-token-id": "1", "--model-kwargs": "{}"}
 REFUSED = {
     "--dataset": "wikitext2",
     "--num-samples": "8",
