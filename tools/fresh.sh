@@ -189,7 +189,7 @@ for ((try = 1; ; ++try)); do
 done
 packages() { chroot "$root" dpkg-query -W -f='${Package}\n' | sort; }
 packages >"$work/packages.before"
-disk() { du -sxm "$root" --exclude="$root/proc" | cut -f1; }
+disk() { du -sxm "$root" "${mounts[@]/#/--exclude=}" | cut -f1; }
 disk_before=$(disk)
 system_seconds=$((SECONDS - started))
 
