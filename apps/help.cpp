@@ -16,7 +16,8 @@ constexpr std::size_t kNarrowNames = 6;  // on terminals that are not wide
 constexpr std::size_t kWide = 72;
 constexpr std::size_t kNarrowest = 40;  // narrower terminals break the lines themselves
 constexpr const char* kExitCodes =
-    "Exit codes: 0 done, 1 check found a fault, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 6 not to be had from the Hub, 70 a bug, "
+    "Exit codes: 0 done, 1 check found a fault, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 6 not to "
+    "be had from the Hub, 70 a bug, "
     "130 stopped.";
 
 // Words of `text` in lines of at most `columns`; all but the first begin with `indent` spaces.

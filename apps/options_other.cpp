@@ -5,8 +5,8 @@ namespace deltavino::app {
 
 void hub_options(Command& command, HubOptions& options) {
     command.value("--revision", "NAME", "Branch, tag or commit of a Hub id [main]", text_into(options.revision));
-    command.value("--cache-dir,--cache_dir", "DIR", "Folder of downloaded repositories [HF_HUB_CACHE, else HF_HOME/hub]",
-                  path_into(options.cache_dir));
+    command.value("--cache-dir,--cache_dir", "DIR",
+                  "Folder of downloaded repositories [HF_HUB_CACHE, else HF_HOME/hub]", path_into(options.cache_dir));
 }
 
 Command inspect_options(InspectCommand& out) {
@@ -63,7 +63,8 @@ Command check_options(CheckCommand& out) {
         "blame");
     one_model(command, "Exported directory, whoever wrote it", options.model);
     command.group("Options");
-    command.value("--against", "DIR", "The checkpoint that it was made from, or its Hub id", path_into(options.against));
+    command.value("--against", "DIR", "The checkpoint that it was made from, or its Hub id",
+                  path_into(options.against));
     hub_options(command, out.hub);
     command.value("--text", "FILE", "UTF-8 text to read [a built-in one]", path_into(options.text));
     command.value("--prompt", "TEXT", "Text to read", text_into(options.prompt));

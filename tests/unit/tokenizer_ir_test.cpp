@@ -127,7 +127,8 @@ TEST(TokenizerIr, FindsNormalizedTokensInBothSpellings) {
     const auto bpe = find(*models.tokenizer, "BPETokenizer");
     EXPECT_THAT(strings(bpe, 14), ElementsAre("\xC3\xA9!", "e\xCC\x81!", "\xC3\xA9?", "<end>"));
     EXPECT_THAT(constant(bpe, 17).cast_vector<std::int32_t>(), ElementsAre(7, 7, 8, 9));
-    EXPECT_EQ(text(find(*models.tokenizer, "SpecialTokensSplit"), 5), "(\xC3\xA9\\?|\xC3\xA9\\!|e\xCC\x81\\!|\\<end\\>)");
+    EXPECT_EQ(text(find(*models.tokenizer, "SpecialTokensSplit"), 5),
+              "(\xC3\xA9\\?|\xC3\xA9\\!|e\xCC\x81\\!|\\<end\\>)");
 }
 
 TEST(TokenizerIr, RefusesMoreIdsThanTheEmbeddingHasRows) {
