@@ -222,6 +222,12 @@ def test_ends_are_gathered(deltavino, tmp_path):
     assert "generation_config.json gets more: end-of-sequence ids 4101 (config.json/eos_token_id)" in notes and "4098 ('<|im_end|>' of the tokenizer)" in notes
 
 
+def test_end_of_text_of_the_tokenizer(deltavino, tmp_path):
+    folder = variant(tmp_path, generation_config=lambda value: value.update(eos_token_id=4098), config=lambda value: value["text_config"].update(eos_token_id=None))
+    found, notes = ends(deltavino, tmp_path, folder)
+    assert found == [4098, 4096] and "4096 ('<|endoftext|>' of the tokenizer)" in notes
+
+
 def test_ends_without_the_file(deltavino, tmp_path):
     folder = variant(tmp_path)
     (folder / "generation_config.json").unlink()
