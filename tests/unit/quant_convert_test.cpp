@@ -23,7 +23,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 class QuantConvertBy : public testing::TestWithParam<Isa> {};
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, QuantConvertBy, testing::ValuesIn(kAllIsas),
-                         [](const auto& info) { return std::string(isa_name(info.param)); });
+                         [](const auto& test) { return std::string(isa_name(test.param)); });
 
 // From the definition of the format, in double.
 float f16_by_definition(unsigned bits) {
