@@ -228,12 +228,14 @@ def test_configuration_read_wrongly(change, place, tmp_path):
     assert re.search(f"graph .* first place to go wrong is {place}", report["verdict"]), report["verdict"]
 
 
-def test_one_expert_exchanged(tmp_path):
-    case = tmp_path / "checkpoint"
-    shutil.copytree(GOLDEN / "moe-e8k2", case)
+def test_one_expert_exchanged(kjv_text, tmp_path):
+    case = GOLDEN / "moe-e8k2"
+    out = export(case, tmp_path / "out", "--disable-convert-tokenizer")
+    for name in ["openvino_tokenizer", "openvino_detokenizer"]:  # an export refuses more tokens than embeddings
+        for end in [".xml", ".bin"]:
+            shutil.copy(kjv_text / (name + end), out)
     for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]:
-        shutil.copy(KJV / name, case)
-    out = export(case, tmp_path / "out")
+        shutil.copy(KJV / name, out)
     # Ids below 128, all that this checkpoint embeds.
     prompt = "314159265358979323846264338327950288"
     good = check(out, case, "--prompt", prompt)
