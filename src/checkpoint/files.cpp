@@ -242,7 +242,8 @@ std::string read_config_text(const fs::path& directory) {
     if (const std::string why = why_absent(directory / kConfig); !why.empty()) {
         refuse_other_formats(directory, list_names(directory));
         fail(ErrorKind::Input, "cannot read checkpoint '{}': {}{}", directory.string(),
-             why == "is missing" ? "it has no config.json" : "its config.json " + why, unfinished_hint(directory));
+             why == "is missing" ? "it has no config.json" : "its config.json " + why + " (an incomplete download?)",
+             unfinished_hint(directory));
     }
     return read_text_file(directory / kConfig, 16u << 20);
 }

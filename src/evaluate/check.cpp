@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/guard.hpp"
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/config.hpp"
@@ -210,8 +211,10 @@ private:
 }  // namespace
 
 CheckReport check(const CheckOptions& options, ProgressSink& progress) {
-    return runtime::openvino_call(ErrorKind::Input, fmt::format("check '{}'", options.model.string()),
-                                  [&] { return Check(options, progress).run(); });
+    return guarded("cannot check", [&]() {
+        return runtime::openvino_call(ErrorKind::Input, fmt::format("check '{}'", options.model.string()),
+                                      [&]() { return Check(options, progress).run(); });
+    });
 }
 
 }  // namespace deltavino

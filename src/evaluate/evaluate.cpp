@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/guard.hpp"
 #include "graph/names.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/language_model.hpp"
@@ -167,9 +168,7 @@ std::vector<std::vector<std::int64_t>> cut(const std::vector<std::int64_t>& ids,
     return windows;
 }
 
-}  // namespace
-
-EvaluationReport evaluate(const EvaluationOptions& options, ProgressSink& progress) {
+EvaluationReport unguarded(const EvaluationOptions& options, ProgressSink& progress) {
     if (options.window < 2) {
         fail(ErrorKind::Usage, "a window of {} tokens predicts nothing, expected at least 2", options.window);
     }
@@ -210,6 +209,12 @@ EvaluationReport evaluate(const EvaluationOptions& options, ProgressSink& progre
              weight_bytes(options.models[m])});
     }
     return report;
+}
+
+}  // namespace
+
+EvaluationReport evaluate(const EvaluationOptions& options, ProgressSink& progress) {
+    return guarded("cannot evaluate", [&]() { return unguarded(options, progress); });
 }
 
 }  // namespace deltavino

@@ -5,6 +5,7 @@
 #include "base/checked.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/guard.hpp"
 #include "base/staged_directory.hpp"
 #include "base/staged_file.hpp"
 #include "base/text.hpp"
@@ -72,9 +73,7 @@ WrittenTokenizer write_tokenizer(const std::filesystem::path& checkpoint, Staged
     return {bytes, std::move(models.added), std::move(models.notes)};
 }
 
-}  // namespace
-
-ExportSummary export_model(const ExportOptions& options, ProgressSink& progress) {
+ExportSummary unguarded(const ExportOptions& options, ProgressSink& progress) {
     const auto start = std::chrono::steady_clock::now();
     Recipe recipe(options.compression);  // a wrong option shows before any file is read
     const Checkpoint checkpoint(options.model);
@@ -171,6 +170,12 @@ ExportSummary export_model(const ExportOptions& options, ProgressSink& progress)
     directory.commit(options.sync);
     summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return summary;
+}
+
+}  // namespace
+
+ExportSummary export_model(const ExportOptions& options, ProgressSink& progress) {
+    return guarded("cannot export", [&]() { return unguarded(options, progress); });
 }
 
 }  // namespace deltavino

@@ -4,6 +4,7 @@
 #include "base/checked.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/guard.hpp"
 #include "base/text.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "export/directory/contract.hpp"
@@ -396,9 +397,7 @@ Inspection inspect_exported(const fs::path& path) {
     return result;
 }
 
-}  // namespace
-
-Inspection inspect(const fs::path& path) {
+Inspection unguarded(const fs::path& path) {
     std::error_code error;
     if (!fs::is_directory(path, error)) {
         fail(ErrorKind::Input, "cannot inspect '{}': no such folder", path.string());
@@ -410,6 +409,12 @@ Inspection inspect(const fs::path& path) {
         }
     }
     return inspect_checkpoint(path);
+}
+
+}  // namespace
+
+Inspection inspect(const fs::path& path) {
+    return guarded("cannot inspect", [&]() { return unguarded(path); });
 }
 
 }  // namespace deltavino

@@ -14,8 +14,7 @@ constexpr std::uint64_t kMaxFileBytes = 64ull << 20;
 }  // namespace
 
 std::optional<SettingsFile> SettingsFile::read(const fs::path& path) {
-    std::error_code error;
-    if (!fs::exists(path, error)) {
+    if (!is_there(path)) {
         return std::nullopt;
     }
     SettingsFile file;

@@ -333,8 +333,8 @@ REFUSED: dict[str, tuple[str, tuple, Callable[[Variant], None], int, tuple[str, 
         both(
             outer_keys(quantization_config={"quant_method": "fp8"}), add("model.layers.0.mlp.up_proj.weight_scale_inv")
         ),
-        UNSUPPORTED,
-        ("quantized already as 'fp8'", "weight_scale_inv"),
+        INPUT,
+        ("is BF16 and has a scale", "weight_scale_inv"),
     ),
     "gptq": (
         "dense-v2",
@@ -343,8 +343,8 @@ REFUSED: dict[str, tuple[str, tuple, Callable[[Variant], None], int, tuple[str, 
             outer_keys(quantization_config={"quant_method": "gptq", "desc_act": True}),
             add("model.layers.0.mlp.up_proj.qweight", "I32"),
         ),
-        UNSUPPORTED,
-        ("'gptq (desc_act)'", "qweight' (I32)"),
+        INPUT,
+        ("is unexpected: no quantized weight of the model uses it", "qweight"),
     ),
     "mlx": (
         "dense-v2",

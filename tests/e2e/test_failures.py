@@ -64,7 +64,7 @@ def test_many_exports_to_one_target(tmp_path, deltavino, old, new):
         texts = [run.communicate(timeout=60)[1] for run in runs]
         codes = [run.returncode for run in runs]
         assert 0 in codes and set(codes) <= {0, OUTPUT}, texts
-        assert all(text == "" or text.count("error:") == 1 for text in texts)
+        assert all(text.count("error:") == (code != 0) for text, code in zip(texts, codes, strict=True))
         assert content(out) == new and os.listdir(out.parent) == ["out"]
 
 
@@ -254,7 +254,7 @@ def test_signals(tmp_path, old, number, times):
         process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     _, error = process.communicate(timeout=30)
-    assert process.returncode == CANCELLED and error == "error: stopped\n"
+    assert process.returncode == CANCELLED and error.splitlines()[-1] == "error: stopped"
     assert content(tmp_path / "out") == before and os.listdir(tmp_path) == ["out"]
 
 

@@ -293,7 +293,7 @@ REFUSALS: dict[str, Refusal] = {
     "fp8-no-scale": Refusal(then(float8(), drop("*gate_proj.weight_scale_inv")), INPUT, "is F8_E4M3 and has no scale"),
     "fp8-two-scales": Refusal(then(float8(), second_scale), INPUT, "has two scales"),
     "fp8-unused-scale": Refusal(
-        then(float8(), stray_scale), INPUT, "is unexpected: no quantized weight of the model uses it"
+        then(float8(), stray_scale), INPUT, "up_proj.weight_scale_inv' (1 of 9 layers are surplus)"
     ),
     "fp8-widened-codes": Refusal(then(float8(), widened_codes), INPUT, "is BF16 and has a scale"),
     "fp8-wrong-scale": Refusal(
@@ -312,13 +312,13 @@ REFUSALS: dict[str, Refusal] = {
     "fp8-other-format": Refusal(float8(config={"fmt": "e3m4"}), UNSUPPORTED, "fmt is 'e3m4'"),
     "lora": Refusal(
         lambda t, c: t.update({"base_model.model.layers.0.q_proj.lora_A.weight": store("F32", np.zeros((4, 4)))}),
-        INPUT,
-        "merge the adapter into the model first",
+        UNSUPPORTED,
+        "merge it into the model first",
     ),
     "gguf": Refusal(
         NOTHING,
         UNSUPPORTED,
-        "it holds 'model-q4.gguf' and no .safetensors file; use the repository's safetensors version",
+        "'model-q4.gguf' is a GGUF file; use the original checkpoint in safetensors",
         files={"model-q4.gguf": "GGUF"},
         drops_weights=True,
     ),

@@ -29,7 +29,7 @@ void copy_if_present(const fs::path& from, const fs::path& to) {
     }
 }
 
-Json read_object(const fs::path& path) {
+Json read_json_object(const fs::path& path) {
     Json json = parse_json(read_text_file(path), path.string());
     if (!json.is_object()) {
         fail(ErrorKind::Input, "cannot read '{}': expected a JSON object", path.string());
@@ -84,7 +84,7 @@ private:
         if (!fs::exists(path, error)) {
             return std::nullopt;
         }
-        Json json = read_object(path);
+        Json json = read_json_object(path);
         const Json before = json.contains(kKey) ? json[kKey] : Json();
         std::optional<std::string> own;
         if (before.is_string()) {
