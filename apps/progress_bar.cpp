@@ -12,7 +12,7 @@ namespace deltavino::app {
 namespace {
 
 // Standard error that cannot be written to is no reason to end the work, and fmt::print would throw.
-void put(const std::string& text) {
+void put_status(const std::string& text) {
     std::fputs(text.c_str(), stderr);
     std::fflush(stderr);
 }
@@ -40,8 +40,9 @@ void ProgressBar::update(const std::string& stage, std::uint64_t done, std::uint
     const auto filled = static_cast<std::uint64_t>(share * kWidth);
     const double seconds = std::chrono::duration<double>(now - start_).count();
     const auto rate = static_cast<std::uint64_t>(static_cast<double>(done) / std::max(seconds, 1e-3));
-    put(fmt::format("\r\033[K{} [{}{}] {:3.0f}%  {} of {}  {}/s", stage, std::string(filled, '#'),
-                    std::string(kWidth - filled, '.'), share * 100.0, amount(done), amount(total), amount(rate)));
+    put_status(fmt::format("\r\033[K{} [{}{}] {:3.0f}%  {} of {}  {}/s", stage, std::string(filled, '#'),
+                           std::string(kWidth - filled, '.'), share * 100.0, amount(done), amount(total),
+                           amount(rate)));
 }
 
 std::string ProgressBar::amount(std::uint64_t number) const {
@@ -54,12 +55,12 @@ bool ProgressBar::cancelled() {
 
 void ProgressBar::note(const std::string& sentence) {
     clear();
-    put(fmt::format("note: {}\n", sentence));
+    put_status(fmt::format("note: {}\n", sentence));
 }
 
 void ProgressBar::clear() {
     if (drawn_) {
-        put("\r\033[K");
+        put_status("\r\033[K");
         drawn_ = false;
     }
 }

@@ -74,9 +74,9 @@ def test_tools_that_cannot_be_fetched_are_neither_passed_nor_failed(ci):
 
 @pytest.mark.parametrize("words", ["setup: pip failed; see above", "Could not resolve 'mirror'"])
 def test_half_of_these_words_is_a_failure(ci, words):
-    code, rows = ci(clang=f'@echo "{words}"; exit 1')
+    code, rows = ci(parity=f'@echo "{words}"; exit 1')
     assert code == 1
-    assert rows["clang"][0] == "failed"
+    assert rows["parity"][0] == "failed"
 
 
 def test_what_a_gate_leaves_out_is_in_the_table(ci):
@@ -87,7 +87,7 @@ def test_what_a_gate_leaves_out_is_in_the_table(ci):
 
 def test_targets_that_exist_are_gates(ci):
     code, rows = ci(fuzz="@echo fine", gpu="@exit 1")
-    assert code == 1
+    assert code == 0  # shown, and does not decide
     assert (rows["fuzz"][0], rows["gpu"][0]) == ("passed", "failed")
 
 
