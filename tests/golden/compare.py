@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-TOLERANCE = 1e-5  # of the largest magnitude in the tensor
+# Of the largest magnitude in the tensor: float32 sums depend on the host's vector unit (1.0e-5 was seen on the
+# longest case), and the tests that read these files allow 1e-4.
+TOLERANCE = 2e-5
 
 
 @dataclass(frozen=True)
