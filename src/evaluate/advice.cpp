@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <array>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 struct Advice {
@@ -96,4 +96,4 @@ void advise(CheckReport& report, const CheckOptions& options) {
     }
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 
 // The precision that a device takes when nobody asks: "bf16".
 std::string device_precision(ov::Core& core, const std::string& device);
@@ -19,4 +19,4 @@ void advise(CheckReport& report, const CheckOptions& options);
 // A few paragraphs to read when the user gives no text: some 400 tokens.
 extern const std::string_view kBuiltInText;
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

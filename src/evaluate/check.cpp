@@ -32,7 +32,7 @@
 namespace deltavino {
 namespace {
 
-using namespace evaluate;
+using namespace evaluation;
 namespace fs = std::filesystem;
 
 // Up to this many tokens are read in one piece and compared at every position; of more, a sample.

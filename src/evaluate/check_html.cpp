@@ -14,7 +14,7 @@
 namespace deltavino {
 namespace {
 
-using evaluate::finding_name;
+using evaluation::finding_name;
 
 constexpr const char* kStyle =
     "body{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em;color:#222}"

@@ -14,7 +14,7 @@
 namespace deltavino {
 namespace {
 
-using evaluate::finding_name;
+using evaluation::finding_name;
 
 // The positions where public failures begin.
 constexpr std::size_t kNamed[] = {1, 20, 64, 65, 80, 128, 300};

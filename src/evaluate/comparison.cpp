@@ -9,7 +9,7 @@
 #include <limits>
 #include <set>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 using reference::Index;
@@ -113,8 +113,8 @@ Divergence compare(std::string name, std::string means, const Matrix& truth, con
     for (std::size_t i = 0; i < positions.size(); ++i) {
         const LogitRow a = make_row(row(truth, i));
         const LogitRow b = make_row(row(judged, i));
-        const PositionDivergence here{positions[i] + 1, kl_divergence(a, b), largest_difference(a.logits, b.logits),
-                                      a.best == b.best};
+        const PositionDivergence here{positions[i] + 1, std::max(0.0, kl_divergence(a, b)),
+                                      largest_difference(a.logits, b.logits), a.best == b.best};
         same += here.same_top ? 1 : 0;
         divergence.mean_kl += here.kl / static_cast<double>(positions.size());
         divergence.largest_difference = std::max(divergence.largest_difference, here.difference);
@@ -183,4 +183,4 @@ void conclude(CheckReport& report) {
     }
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 
 using reference::Matrix;
 
@@ -31,4 +31,4 @@ CheckItem form_item(const std::string& form, const Matrix& whole, const Matrix& 
 // Sets `good`, `verdict` and what belongs to it from what the report holds.
 void conclude(CheckReport& report);
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

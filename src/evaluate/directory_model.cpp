@@ -9,7 +9,7 @@
 #include <cstring>
 #include <regex>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 namespace fs = std::filesystem;
@@ -257,4 +257,4 @@ std::map<std::string, Matrix> DirectoryModel::layer_outputs(const Ids& ids, cons
     return outputs;
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

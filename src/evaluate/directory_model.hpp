@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 
 using Ids = std::vector<std::int64_t>;
 using reference::Matrix;
@@ -98,4 +98,4 @@ OperationCounts count_operations(const ov::Model& model);
 // ids -> embeddings [1, tokens, hidden] by the model of a vision-language directory.
 ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embeddings, const Ids& ids);
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

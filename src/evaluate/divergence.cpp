@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 
 LogitRow make_row(std::span<const float> logits) {
     LogitRow row{logits, 0.0, 0};
@@ -23,7 +23,7 @@ double kl_divergence(const LogitRow& truth, const LogitRow& judged) {
         const double p = truth.log_probability(token);
         sum += std::exp(p) * (p - judged.log_probability(token));
     }
-    return std::max(0.0, sum);
+    return sum;
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <span>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 
 // Of one row of logits: what log softmax needs, and the most likely token.
 struct LogitRow {
@@ -18,7 +18,7 @@ struct LogitRow {
 // `logits` must not be empty. log_sum is not finite when a logit is not.
 LogitRow make_row(std::span<const float> logits);
 
-// KL(truth || judged) in nats; both rows have the same length.
+// KL(truth || judged) in nats; both rows have the same length. Rounding can leave equal rows a little below zero.
 double kl_divergence(const LogitRow& truth, const LogitRow& judged);
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/guard.hpp"
+#include "evaluate/divergence.hpp"
 #include "graph/names.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/language_model.hpp"
@@ -22,6 +23,9 @@ namespace {
 namespace fs = std::filesystem;
 namespace names = graph::names;
 using namespace runtime;
+using evaluation::kl_divergence;
+using evaluation::LogitRow;
+using evaluation::make_row;
 
 std::uint64_t weight_bytes(const fs::path& directory) {
     std::uint64_t bytes = 0;
@@ -92,36 +96,6 @@ private:
     ov::Tensor logits_;
 };
 
-// Of one row of logits: what log softmax needs, and the most likely token.
-struct Row {
-    std::span<const float> logits;
-    double log_sum = 0.0;
-    std::size_t best = 0;
-
-    double log_probability(std::size_t token) const { return static_cast<double>(logits[token]) - log_sum; }
-};
-
-Row make_row(std::span<const float> logits) {
-    Row row{logits, 0.0, 0};
-    row.best = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-    const auto largest = static_cast<double>(logits[row.best]);
-    double sum = 0.0;
-    for (float logit : logits) {
-        sum += std::exp(static_cast<double>(logit) - largest);
-    }
-    row.log_sum = largest + std::log(sum);
-    return row;
-}
-
-double kl_divergence(const Row& reference, const Row& model) {
-    double sum = 0.0;
-    for (std::size_t token = 0; token < reference.logits.size(); ++token) {
-        const double p = reference.log_probability(token);
-        sum += std::exp(p) * (p - model.log_probability(token));
-    }
-    return sum;
-}
-
 struct Totals {
     double negative_log_likelihood = 0.0;
     double kl = 0.0;
@@ -134,11 +108,11 @@ void add_window(Totals& totals, std::span<const float> logits, std::span<const f
                 const std::vector<std::int64_t>& ids) {
     const std::size_t vocabulary = logits.size() / ids.size();
     for (std::size_t t = 0; t < ids.size(); ++t) {
-        const Row row = make_row(logits.subspan(t * vocabulary, vocabulary));
+        const LogitRow row = make_row(logits.subspan(t * vocabulary, vocabulary));
         if (!std::isfinite(row.log_sum)) {
             fail(ErrorKind::Input, "the logits are not finite at token {}", t);
         }
-        const Row truth = make_row(reference.subspan(t * vocabulary, vocabulary));
+        const LogitRow truth = make_row(reference.subspan(t * vocabulary, vocabulary));
         totals.kl += kl_divergence(truth, row);
         totals.same += row.best == truth.best ? 1 : 0;
         totals.positions += 1;

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 ConstantPtr constant_of(const ov::Output<ov::Node>& value) {
@@ -175,4 +175,4 @@ void IrWeights::read_rows(const std::string& name, std::uint64_t first, referenc
     }
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

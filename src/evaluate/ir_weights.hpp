@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 
 using ConstantPtr = std::shared_ptr<ov::op::v0::Constant>;
 
@@ -49,4 +49,4 @@ private:
     const reference::WeightSource& otherwise_;
 };
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 namespace names = graph::names;
@@ -162,4 +162,4 @@ Matrix PagedModel::logits(const Ids& ids, const std::optional<ov::Tensor>& embed
     return kept;
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

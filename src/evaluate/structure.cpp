@@ -11,7 +11,7 @@
 #include <regex>
 #include <set>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 namespace fs = std::filesystem;
@@ -211,4 +211,4 @@ std::vector<CheckItem> check_paged_fusions(const OperationCounts& transformed, c
     return items;
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <vector>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 
 // Files, inputs and outputs, states and their initialisers, the end of the graph, rt_info.
 std::vector<CheckItem> check_files(const std::filesystem::path& directory);
@@ -34,4 +34,4 @@ std::vector<CheckItem> check_paged_fusions(const OperationCounts& transformed, c
 std::vector<CheckItem> check_tokenizer(ov::Core& core, const std::filesystem::path& directory,
                                        const std::filesystem::path& tokenizer_json);
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -10,7 +10,7 @@
 #include <map>
 #include <optional>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 namespace fs = std::filesystem;
@@ -83,4 +83,4 @@ std::vector<CheckItem> check_tokenizer(ov::Core& core, const fs::path& directory
                                       wrong, compared, example)}};
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <map>
 
-namespace deltavino::evaluate {
+namespace deltavino::evaluation {
 namespace {
 
 // The largest relative error that a storage explains: rounding of floats, and 8 or 4 bits with one scale for many
@@ -95,4 +95,4 @@ std::vector<WeightDivergence> compare_weights(const IrWeights& exported, const r
     return all;
 }
 
-}  // namespace deltavino::evaluate
+}  // namespace deltavino::evaluation
