@@ -35,7 +35,7 @@ build-tests: setup
 
 test: build-tests
 	@$(CTEST) --preset release --parallel $(JOBS)
-	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q tests/e2e tests/tools
+	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q tests/e2e tests/tools tests/package
 
 parity: build-tests
 	@tools/setup.sh --parity

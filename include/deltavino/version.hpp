@@ -4,7 +4,7 @@
 
 namespace deltavino {
 
-// "0.1.0"
+// "0.2.0"
 std::string version();
 // The OpenVINO build that this program is linked with.
 std::string openvino_version();
