@@ -15,7 +15,7 @@ int run_inspect(const InspectCommand& command) {
         path = resolve_checkpoint(command.path.string(), command.hub, progress);
     }
     const Inspection inspection = inspect(path);
-    fmt::print("{}\n", command.json ? inspection.json : inspection.text);
+    fmt::print("{}\n", command.json ? inspection.json() : inspection.text());
     return inspection.complete ? 0 : static_cast<int>(ErrorKind::Input);
 }
 

@@ -73,109 +73,159 @@ WrittenTokenizer write_tokenizer(const std::filesystem::path& checkpoint, Staged
     return {bytes, std::move(models.added), std::move(models.notes)};
 }
 
-ExportSummary unguarded(const ExportOptions& options, ProgressSink& progress) {
-    const auto start = std::chrono::steady_clock::now();
-    Recipe recipe(options.compression);  // a wrong option shows before any file is read
-    const Checkpoint checkpoint(options.model);
-    const models::Plan plan = models::make_plan(checkpoint, options.task, options.assume_tied_head);
-    for (const std::string& note : plan.notes) {
-        progress.note(note);
-    }
+std::vector<std::string> left_out_notes(const models::Plan& plan, const Checkpoint& checkpoint) {
     std::vector<std::string> quantization_notes;
+    std::vector<std::string> notes;
     for (const auto& left_out : plan.table.check(checkpoint, &quantization_notes)) {
-        progress.note(
+        notes.push_back(
             fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
     }
-    for (const std::string& note : quantization_notes) {
-        progress.note(note);
-    }
-
-    const std::uint64_t expert_columns =
-        plan.config.text.moe ? std::gcd(plan.config.text.hidden_size, plan.config.text.moe->moe_intermediate_size) : 0;
-    recipe.set_architecture(plan.config.text.moe.has_value(), plan.tied_head, expert_columns);
-    const bool vision = plan.task == models::Task::ImageTextToText;
-    const ProcessorFiles processors =
-        vision ? read_processor_files(options.model, *plan.config.vision) : ProcessorFiles{};
-    for (const std::string& note : processors.notes) {
-        progress.note(note);
-    }
-    StagedDirectory directory(options.output, options.force, options.model);
-    StagedFile report(options.report, directory);
-    if (recipe.needs_sensitivities()) {
-        measure_sensitivities(checkpoint, plan, recipe);
-    }
-    const std::string model_type = vision ? vision_model_type(plan.config) : plan.config.text.model_type;
-    const Origin origin(source_of(options.model), model_type, models::task_name(plan.task), recipe);
-    std::vector<Artifact> artifacts = make_artifacts(checkpoint, plan, recipe, origin);
-    recipe.check_all_used();
-    plan.table.check_all_used();
-    for (const std::string& fallback : recipe.fallbacks()) {
-        progress.note(fallback);
-    }
-    std::for_each(artifacts.begin(), artifacts.end(), lay_out);
-    for (const std::string& note : copy_side_files(options.model, directory.path())) {
-        progress.note(note);
-    }
-    for (const auto& [name, text] : processors.files) {
-        write_text_file(directory.path() / name, text);
-    }
-    write_text_file(directory.path() / "config.json",
-                    vision ? vision_config_json(checkpoint.config_text(), plan.config, plan.tied_head)
-                           : text_config_json(checkpoint.config_text(), plan.config, plan.tied_head));
-    write_text_file(directory.path() / kOriginFile, origin.config_json(compressed_models(artifacts)));
-    report.require_unused();
-    claim_space(artifacts, directory);  // after the small files, which then need not be counted
-    ExportSummary summary;
-    WrittenTokenizer written;
-    const std::uint64_t vocab_size = plan.config.text.vocab_size;
-    const auto beside = [&] {
-        if (options.convert_tokenizer) {
-            written = write_tokenizer(options.model, directory, vocab_size);
-        }
-        const std::vector<std::string> notes = write_generation_config(
-            {options.model, checkpoint.config_text(), vocab_size, written.added}, directory.path());
-        written.notes.insert(written.notes.end(), notes.begin(), notes.end());
-    };
-    const std::vector<quant::BlockStatistics> statistics = stream_artifacts(
-        artifacts, directory.path(), {options.threads, options.allow_nonfinite, recipe.search()}, progress, beside);
-    summary.bytes_written += written.bytes;
-    for (const std::string& note : written.notes) {
-        progress.note(note);
-    }
-
-    summary.model_type = model_type;
-    summary.task = models::task_name(plan.task);
-    summary.recipe = recipe.description();
-    summary.tensors = report_tensors(checkpoint, artifacts, statistics);
-    summary.rows = summarise(summary.tensors);
-    for (const Artifact& artifact : artifacts) {
-        summary.bytes_written += artifact.layout.bytes();
-    }
-    for (const TensorReport& tensor : summary.tensors) {
-        summary.bytes_read += tensor.bytes_read;
-    }
-    const std::vector<std::string> origins = recipe.origins();
-    summary.recipe.insert(summary.recipe.begin(), origins.begin(), origins.end());
-    if (progress.cancelled()) {
-        fail(ErrorKind::Cancelled, "stopped");
-    }
-    checkpoint.require_unchanged();
-    if (options.before_publishing) {
-        options.before_publishing(directory.path());
-    }
-    if (!options.report.empty()) {
-        write_report(report.path(), summary);
-        report.commit(options.sync);
-    }
-    directory.commit(options.sync);
-    summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return summary;
+    notes.insert(notes.end(), quantization_notes.begin(), quantization_notes.end());
+    return notes;
 }
+
+// One export: everything is decided from tables and configuration, then written.
+class Export {
+public:
+    Export(const ExportOptions& options, ProgressSink& progress)
+        : options_(options),
+          progress_(progress),
+          recipe_(options.compression),  // a wrong option shows before any file is read
+          checkpoint_(options.model),
+          plan_(models::make_plan(checkpoint_, options.task, options.assume_tied_head)),
+          vision_(plan_.task == models::Task::ImageTextToText) {}
+
+    ExportSummary run() {
+        decide();
+        StagedDirectory directory(options_.output, options_.force, options_.model);
+        StagedFile report(options_.report, directory);
+        if (recipe_.needs_sensitivities()) {
+            measure_sensitivities(checkpoint_, plan_, recipe_);
+        }
+        const Origin origin(source_of(options_.model), model_type(), models::task_name(plan_.task), recipe_);
+        std::vector<Artifact> artifacts = build(origin);
+        write_small_files(directory.path(), origin, artifacts);
+        report.require_unused();
+        claim_space(artifacts, directory);  // after the small files, which then need not be counted
+        const ExportSummary summary = summarise_export(artifacts, write_weights(artifacts, directory));
+        publish(directory, report, summary);
+        return summary;
+    }
+
+private:
+    void note(const std::vector<std::string>& notes) {
+        std::for_each(notes.begin(), notes.end(), [this](const std::string& text) { progress_.note(text); });
+    }
+
+    std::string model_type() const { return vision_ ? vision_model_type(plan_.config) : plan_.config.text.model_type; }
+
+    void decide() {
+        note(plan_.notes);
+        note(left_out_notes(plan_, checkpoint_));
+        const checkpoint::TextConfig& text = plan_.config.text;
+        const std::uint64_t expert_columns = text.moe ? std::gcd(text.hidden_size, text.moe->moe_intermediate_size) : 0;
+        recipe_.set_architecture(text.moe.has_value(), plan_.tied_head, expert_columns);
+        if (vision_) {
+            processors_ = read_processor_files(options_.model, *plan_.config.vision);
+        }
+        note(processors_.notes);
+    }
+
+    std::vector<Artifact> build(const Origin& origin) {
+        std::vector<Artifact> artifacts = make_artifacts(checkpoint_, plan_, recipe_, origin);
+        recipe_.check_all_used();
+        plan_.table.check_all_used();
+        note(recipe_.fallbacks());
+        std::for_each(artifacts.begin(), artifacts.end(), lay_out);
+        return artifacts;
+    }
+
+    void write_small_files(const std::filesystem::path& directory, const Origin& origin,
+                           const std::vector<Artifact>& artifacts) {
+        note(copy_side_files(options_.model, directory));
+        for (const auto& [name, text] : processors_.files) {
+            write_text_file(directory / name, text);
+        }
+        const std::string& config = checkpoint_.config_text();
+        write_text_file(directory / "config.json", vision_ ? vision_config_json(config, plan_.config, plan_.tied_head)
+                                                           : text_config_json(config, plan_.config, plan_.tied_head));
+        write_text_file(directory / kOriginFile, origin.config_json(compressed_models(artifacts)));
+    }
+
+    // The tokenizer is converted on a thread of its own while the weights are streamed.
+    std::vector<quant::BlockStatistics> write_weights(std::vector<Artifact>& artifacts, StagedDirectory& directory) {
+        WrittenTokenizer written;
+        const std::uint64_t vocab_size = plan_.config.text.vocab_size;
+        const auto beside = [&] {
+            if (options_.convert_tokenizer) {
+                written = write_tokenizer(options_.model, directory, vocab_size);
+            }
+            const std::vector<std::string> notes = write_generation_config(
+                {options_.model, checkpoint_.config_text(), vocab_size, written.added}, directory.path());
+            written.notes.insert(written.notes.end(), notes.begin(), notes.end());
+        };
+        auto statistics =
+            stream_artifacts(artifacts, directory.path(),
+                             {options_.threads, options_.allow_nonfinite, recipe_.search()}, progress_, beside);
+        tokenizer_bytes_ = written.bytes;
+        note(written.notes);
+        return statistics;
+    }
+
+    ExportSummary summarise_export(const std::vector<Artifact>& artifacts,
+                                   const std::vector<quant::BlockStatistics>& statistics) const {
+        ExportSummary summary;
+        summary.model_type = model_type();
+        summary.task = models::task_name(plan_.task);
+        summary.recipe = recipe_.origins();
+        const std::vector<std::string> description = recipe_.description();
+        summary.recipe.insert(summary.recipe.end(), description.begin(), description.end());
+        summary.tensors = report_tensors(checkpoint_, artifacts, statistics);
+        summary.rows = summarise(summary.tensors);
+        summary.bytes_written = tokenizer_bytes_;
+        for (const Artifact& artifact : artifacts) {
+            summary.bytes_written += artifact.layout.bytes();
+        }
+        for (const TensorReport& tensor : summary.tensors) {
+            summary.bytes_read += tensor.bytes_read;
+        }
+        return summary;
+    }
+
+    void publish(StagedDirectory& directory, StagedFile& report, const ExportSummary& summary) {
+        if (progress_.cancelled()) {
+            fail(ErrorKind::Cancelled, "stopped");
+        }
+        checkpoint_.require_unchanged();
+        if (options_.before_publishing) {
+            options_.before_publishing(directory.path());
+        }
+        if (!options_.report.empty()) {
+            write_report(report.path(), summary);
+            report.commit(options_.sync);
+        }
+        directory.commit(options_.sync);
+    }
+
+    const ExportOptions& options_;
+    ProgressSink& progress_;
+    Recipe recipe_;
+    const Checkpoint checkpoint_;
+    const models::Plan plan_;
+    const bool vision_;
+    ProcessorFiles processors_;
+    std::uint64_t tokenizer_bytes_ = 0;
+};
 
 }  // namespace
 
 ExportSummary export_model(const ExportOptions& options, ProgressSink& progress) {
-    return guarded("cannot export", [&]() { return unguarded(options, progress); });
+    return guarded("cannot export", [&]() {
+        const auto start = std::chrono::steady_clock::now();
+        ExportSummary summary = Export(options, progress).run();
+        summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        return summary;
+    });
 }
 
 }  // namespace deltavino
