@@ -12,7 +12,11 @@ int run_eval(const EvalCommand& command) {
     EvaluationReport report;
     {
         ProgressBar progress(ProgressUnit::Items);
-        report = evaluate(command.options, progress);
+        EvaluationOptions options = command.options;
+        if (!options.against.empty()) {
+            options.against = resolve_checkpoint(options.against.string(), command.hub, progress);
+        }
+        report = evaluate(options, progress);
     }
     if (command.json) {
         nlohmann::ordered_json out{
@@ -34,8 +38,9 @@ int run_eval(const EvalCommand& command) {
                         fmt::format("{:+.4f}", gap), fmt::format("{:.6f}", model.kl_divergence),
                         fmt::format("{:.2f} %", 100.0 * model.top1_agreement)});
     }
-    fmt::print("{}\n{} windows of {} tokens; the first model is the reference of gap, KL and top token\n",
-               format_table(rows), report.windows, report.window);
+    fmt::print("{}\n{} windows of {} tokens; the first {} is the reference of gap, KL and top token\n",
+               format_table(rows), report.windows, report.window,
+               command.options.against.empty() ? "model" : "line, the checkpoint computed in float32,");
     return 0;
 }
 

@@ -29,7 +29,8 @@ struct InspectCommand {
 };
 
 struct EvalCommand {
-    EvaluationOptions options;
+    EvaluationOptions options;  // `against` may be a Hub id
+    HubOptions hub;
     bool json = false;
 };
 

@@ -28,10 +28,14 @@ Command inspect_options(InspectCommand& out) {
 
 Command eval_options(EvalCommand& out) {
     EvaluationOptions& options = out.options;
-    Command command("eval", "Compare exported directories on a text: perplexity, and distance from the first one");
-    command.value("models", "DIR", "Exported directories; the first, usually a float export, is the reference",
+    Command command("eval", "Compare exported directories on a text: perplexity, and distance from a reference");
+    command.value("models", "DIR",
+                  "Exported directories, whoever wrote them; without --against the first is the reference",
                   path_into(options.models), Values::Many);
     command.group("Options");
+    command.value("--against", "DIR", "The checkpoint, or its Hub id: computed in float32 it is the reference",
+                  path_into(options.against));
+    hub_options(command, out.hub);
     command.value("-m,--model", "DIR", "The same, by name; may be repeated", path_into(options.models), Values::Many);
     command.value("--text", "FILE", "UTF-8 text that the model was not trained on (required)", path_into(options.text));
     command.value("--window", "N", "Tokens that are scored together, starting with empty states [256]",
@@ -43,7 +47,10 @@ Command eval_options(EvalCommand& out) {
         "--precision", "TYPE",
         "f32 shows what the weights do; bf16 or f16 adds what the device does; '' leaves it to the device [f32]",
         text_into(options.precision));
+    command.value("--threads", "N", "Threads of the reference on a checkpoint; 0 takes one per core [0]",
+                  count_into(options.threads));
     command.flag("--json", "Print JSON", [&out]() { out.json = true; });
+    command.example("deltavino eval ./qwen-int4 --against ./Qwen3.5-0.8B --text held_out.txt");
     command.example("deltavino eval ./qwen-float ./qwen-int4 --text held_out.txt");
     command.check([&options]() {
         if (options.models.empty() || options.text.empty()) {

@@ -13,16 +13,13 @@
 #include "base/file.hpp"
 #include "base/guard.hpp"
 #include "base/text.hpp"
-#include "checkpoint/checkpoint.hpp"
-#include "checkpoint/config.hpp"
 #include "evaluate/advice.hpp"
 #include "evaluate/comparison.hpp"
 #include "evaluate/directory_model.hpp"
 #include "evaluate/ir_weights.hpp"
 #include "evaluate/structure.hpp"
+#include "evaluate/truth.hpp"
 #include "evaluate/weight_check.hpp"
-#include "reference/checkpoint_weights.hpp"
-#include "reference/text_model.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/openvino_call.hpp"
 
@@ -143,31 +140,15 @@ private:
     void against_checkpoint(DirectoryModel& model, const Ids& ids, const std::vector<std::size_t>& wanted,
                             const Matrix& exact) {
         step("weights");
-        const checkpoint::Checkpoint checkpoint(options_.against);
-        const checkpoint::ModelConfig config =
-            checkpoint::read_config(checkpoint.config_text(), (options_.against / "config.json").string());
-        const bool tied = checkpoint.find("lm_head.weight") == nullptr;
-        const reference::CheckpointWeights own(checkpoint, config.text);
-        const IrWeights exported(model.models(), own);
-        report_.weights = compare_weights(exported, own, report_.items);
+        const Truth truth(options_.against, options_.threads, [this] { return progress_.cancelled(); });
+        const IrWeights exported(model.models(), truth.weights());
+        report_.weights = compare_weights(exported, truth.weights(), report_.items);
 
         step("reference on the checkpoint");
-        const reference::Positions positions = reference::sequential_positions(ids.size());
-        const auto forward = [&](const reference::TextModel& reference, const reference::TextModel::LayerSink& sink) {
-            return reference.forward(reference.embed(ids), positions, [&](std::uint64_t layer, const auto& x) {
-                if (progress_.cancelled()) {
-                    fail(ErrorKind::Cancelled, "stopped");
-                }
-                if (sink) {
-                    sink(layer, x);
-                }
-            });
-        };
-        const reference::TextModel truth(config.text, tied, own, options_.threads);
-        const Matrix of_checkpoint = truth.logits(rows_of(forward(truth, {}), wanted));
+        const Matrix of_checkpoint = truth.logits(ids, wanted);
 
         step("reference on the exported weights");
-        const reference::TextModel judged(config.text, tied, exported, options_.threads);
+        const reference::TextModel judged = truth.model_on(exported);
         std::map<std::string, Matrix> halves;
         if (ids.size() <= kWhole) {
             halves = model.layer_outputs(ids, options_.device);
@@ -180,8 +161,11 @@ private:
             }
         };
         const Matrix hidden = judged.forward(
-            judged.embed(ids), positions,
-            [&](std::uint64_t layer, const auto& x) { compare_half(layer, "feed-forward", x); },
+            judged.embed(ids), reference::sequential_positions(ids.size()),
+            [&](std::uint64_t layer, const auto& x) {
+                compare_half(layer, "feed-forward", x);
+                truth.stop_if_asked();
+            },
             [&](std::uint64_t layer, const auto& x) { compare_half(layer, "mixer", x); });
         const Matrix of_export = judged.logits(rows_of(hidden, wanted));
         report_.divergences.push_back(compare("compression", "the checkpoint's weights against the exported ones",

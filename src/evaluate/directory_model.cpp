@@ -125,14 +125,18 @@ std::vector<std::shared_ptr<ov::Model>> DirectoryModel::models() const {
 }
 
 void DirectoryModel::compile(const std::string& device, const std::string& precision) {
-    openvino_call(ErrorKind::Input, fmt::format("compile the language model for '{}'", device), [&] {
-        compiled_ = core_.compile_model(language_, device, exact_properties(core_, device, precision));
-        request_ = compiled_.create_infer_request();
-        if (embeddings_ != nullptr) {
-            embedder_ = core_.compile_model(embeddings_, device, exact_properties(core_, device, precision))
-                            .create_infer_request();
-        }
-    });
+    const runtime::DeviceSettings settings{device, precision};
+    const char* name = embeddings_ == nullptr ? names::kTextModel : names::kLanguageModel;
+    compiled_ = runtime::compile(core_, language_, name, settings);
+    openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
+                  [&] { request_ = compiled_.create_infer_request(); });
+    if (embeddings_ != nullptr) {
+        embedder_ = runtime::compile(core_, embeddings_, names::kTextEmbeddings, settings).create_infer_request();
+    }
+}
+
+std::int64_t DirectoryModel::vocabulary() const {
+    return openvino_call(ErrorKind::Input, "run the language model", [&] { return runtime::vocabulary_of(compiled_); });
 }
 
 OperationCounts DirectoryModel::operations() const {

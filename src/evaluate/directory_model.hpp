@@ -40,6 +40,7 @@ public:
     // Compiles the stateful form. `precision`: f32, f16, bf16, or empty for the device's own.
     void compile(const std::string& device, const std::string& precision);
     OperationCounts operations() const;  // of the compiled form
+    std::int64_t vocabulary() const;     // likewise; the largest number when the model does not say
 
     // Logits [rows, vocabulary] at the positions of `wanted`, ascending, of a prompt that is read in pieces of at
     // most `piece` tokens from empty states.

@@ -4,17 +4,16 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/guard.hpp"
+#include "evaluate/directory_model.hpp"
 #include "evaluate/divergence.hpp"
+#include "evaluate/truth.hpp"
 #include "graph/names.hpp"
 #include "runtime/chat/tokenizer.hpp"
-#include "runtime/language_model.hpp"
-#include "runtime/openvino_call.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <memory>
+#include <numeric>
 #include <optional>
 
 namespace deltavino {
@@ -22,10 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace names = graph::names;
-using namespace runtime;
-using evaluation::kl_divergence;
-using evaluation::LogitRow;
-using evaluation::make_row;
+using namespace evaluation;
+using runtime::Tokenizer;
 
 std::uint64_t weight_bytes(const fs::path& directory) {
     std::uint64_t bytes = 0;
@@ -38,62 +35,20 @@ std::uint64_t weight_bytes(const fs::path& directory) {
     return bytes;
 }
 
-// One model of a text or vision-language directory.
+// One model of a text or vision-language directory, whoever wrote it.
 class Scorer {
 public:
-    Scorer(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
-        const bool text = is_there(directory / (std::string(names::kTextModel) + ".xml"));
-        const char* name = text ? names::kTextModel : names::kLanguageModel;
-        ov::CompiledModel compiled = compile(core, read_model(core, directory, name), name, settings);
-        vocabulary_ =
-            openvino_call(ErrorKind::Input, fmt::format("run '{}'", name), [&] { return vocabulary_of(compiled); });
-        model_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
-                               [&] { return compiled.create_infer_request(); });
-        if (!text) {
-            embeddings_ =
-                compile(core, read_model(core, directory, names::kTextEmbeddings), names::kTextEmbeddings, settings)
-                    .create_infer_request();
-        }
+    Scorer(ov::Core& core, const fs::path& directory, const EvaluationOptions& options) : model_(core, directory) {
+        model_.compile(options.device, options.precision);
     }
 
     // Logits of every token of a window that starts with empty states: [tokens, vocabulary].
-    std::span<const float> score(const std::vector<std::int64_t>& ids) {
-        const std::size_t length = ids.size();
-        ov::Tensor tokens(ov::element::i64, {1, length});
-        std::memcpy(tokens.data(), ids.data(), length * sizeof(std::int64_t));
-        ov::Tensor mask(ov::element::i64, {1, length});
-        std::fill_n(mask.data<std::int64_t>(), length, 1);
-        ov::Tensor beam(ov::element::i32, {1});
-        *beam.data<std::int32_t>() = 0;
-        openvino_call(ErrorKind::Input, "run the model", [&] {
-            model_.reset_state();
-            if (embeddings_) {
-                embeddings_->set_input_tensor(tokens);
-                embeddings_->infer();
-                model_.set_tensor(names::kInputsEmbeds, embeddings_->get_output_tensor());
-                ov::Tensor positions(ov::element::i64, {4, 1, length});
-                for (std::size_t i = 0; i < 4 * length; ++i) {
-                    positions.data<std::int64_t>()[i] = static_cast<std::int64_t>(i % length);
-                }
-                model_.set_tensor(names::kPositionIds, positions);
-            } else {
-                model_.set_tensor(names::kInputIds, tokens);
-            }
-            model_.set_tensor(names::kAttentionMask, mask);
-            model_.set_tensor(names::kBeamIdx, beam);
-            model_.infer();
-        });
-        logits_ = model_.get_tensor(names::kLogits);
-        return {logits_.data<float>(), logits_.get_size()};
-    }
+    Matrix score(const Ids& ids, const std::vector<std::size_t>& all) { return model_.logits(ids, all, ids.size()); }
 
-    std::int64_t vocabulary() const { return vocabulary_; }
+    std::int64_t vocabulary() const { return model_.vocabulary(); }
 
 private:
-    ov::InferRequest model_;
-    std::int64_t vocabulary_ = 0;
-    std::optional<ov::InferRequest> embeddings_;
-    ov::Tensor logits_;
+    DirectoryModel model_;
 };
 
 struct Totals {
@@ -104,31 +59,33 @@ struct Totals {
     std::size_t predictions = 0;
 };
 
-void add_window(Totals& totals, std::span<const float> logits, std::span<const float> reference,
-                const std::vector<std::int64_t>& ids) {
-    const std::size_t vocabulary = logits.size() / ids.size();
+void add_window(Totals& totals, const Matrix& logits, const Matrix& reference, const Ids& ids) {
+    const auto vocabulary = static_cast<std::size_t>(logits.cols());
+    const auto row = [&](const Matrix& matrix, std::size_t t) {
+        return make_row({matrix.row(static_cast<reference::Index>(t)).data(), vocabulary});
+    };
     for (std::size_t t = 0; t < ids.size(); ++t) {
-        const LogitRow row = make_row(logits.subspan(t * vocabulary, vocabulary));
-        if (!std::isfinite(row.log_sum)) {
+        const LogitRow judged = row(logits, t);
+        if (!std::isfinite(judged.log_sum)) {
             fail(ErrorKind::Input, "the logits are not finite at token {}", t);
         }
-        const LogitRow truth = make_row(reference.subspan(t * vocabulary, vocabulary));
-        totals.kl += kl_divergence(truth, row);
-        totals.same += row.best == truth.best ? 1 : 0;
+        const LogitRow truth = row(reference, t);
+        totals.kl += kl_divergence(truth, judged);
+        totals.same += judged.best == truth.best ? 1 : 0;
         totals.positions += 1;
         if (t + 1 < ids.size()) {
             if (static_cast<std::uint64_t>(ids[t + 1]) >= vocabulary) {
                 fail(ErrorKind::Input, "token {} of the text is beyond the {} logits of the model", ids[t + 1],
                      vocabulary);
             }
-            totals.negative_log_likelihood -= row.log_probability(static_cast<std::size_t>(ids[t + 1]));
+            totals.negative_log_likelihood -= judged.log_probability(static_cast<std::size_t>(ids[t + 1]));
             totals.predictions += 1;
         }
     }
 }
 
-std::vector<std::vector<std::int64_t>> cut(const std::vector<std::int64_t>& ids, const EvaluationOptions& options) {
-    std::vector<std::vector<std::int64_t>> windows;
+std::vector<Ids> cut(const Ids& ids, const EvaluationOptions& options) {
+    std::vector<Ids> windows;
     for (std::size_t at = 0;
          at + options.window <= ids.size() && (options.windows == 0 || windows.size() < options.windows);
          at += options.window) {
@@ -142,53 +99,85 @@ std::vector<std::vector<std::int64_t>> cut(const std::vector<std::int64_t>& ids,
     return windows;
 }
 
-EvaluationReport unguarded(const EvaluationOptions& options, ProgressSink& progress) {
-    if (options.window < 2) {
-        fail(ErrorKind::Usage, "a window of {} tokens predicts nothing, expected at least 2", options.window);
-    }
-    ov::Core core;
-    const DeviceSettings settings{options.device, options.precision};
-    Tokenizer tokenizer(core, options.models.front());
-    std::vector<Scorer> scorers;
-    std::int64_t vocabulary = std::numeric_limits<std::int64_t>::max();
-    for (const fs::path& model : options.models) {
-        vocabulary = std::min(vocabulary, scorers.emplace_back(core, model, settings).vocabulary());
-    }
-    tokenizer.limit_ids(vocabulary);
-    const auto windows = cut(tokenizer.encode(read_text_file(options.text)), options);
-    std::vector<Totals> totals(scorers.size());
-    for (std::size_t w = 0; w < windows.size(); ++w) {
-        const std::span<const float> reference = scorers.front().score(windows[w]);
-        for (std::size_t m = 0; m < scorers.size(); ++m) {
-            const std::span<const float> logits = m == 0 ? reference : scorers[m].score(windows[w]);
-            if (logits.size() != reference.size()) {
-                fail(ErrorKind::Input, "cannot compare '{}' with '{}': their vocabularies have {} and {} entries",
-                     options.models[m].string(), options.models.front().string(), logits.size() / options.window,
-                     reference.size() / options.window);
-            }
-            add_window(totals[m], logits, reference, windows[w]);
-        }
-        progress.update("windows", w + 1, windows.size());
-        if (progress.cancelled()) {
-            fail(ErrorKind::Cancelled, "stopped");
-        }
-    }
-    EvaluationReport report{windows.size(), options.window, {}};
-    for (std::size_t m = 0; m < scorers.size(); ++m) {
-        const auto positions = static_cast<double>(totals[m].positions);
-        report.models.push_back(
-            {options.models[m],
-             std::exp(totals[m].negative_log_likelihood / static_cast<double>(totals[m].predictions)),
-             std::max(0.0, totals[m].kl / positions), static_cast<double>(totals[m].same) / positions,
-             weight_bytes(options.models[m])});
-    }
-    return report;
+Evaluation summary(const fs::path& model, const Totals& totals, std::uint64_t bytes) {
+    const auto positions = static_cast<double>(totals.positions);
+    return {model, std::exp(totals.negative_log_likelihood / static_cast<double>(totals.predictions)),
+            std::max(0.0, totals.kl / positions), static_cast<double>(totals.same) / positions, bytes};
 }
+
+class Evaluator {
+public:
+    Evaluator(const EvaluationOptions& options, ProgressSink& progress) : options_(options), progress_(progress) {}
+
+    EvaluationReport run() {
+        if (options_.window < 2) {
+            fail(ErrorKind::Usage, "a window of {} tokens predicts nothing, expected at least 2", options_.window);
+        }
+        const std::vector<Ids> windows = read();
+        std::vector<std::size_t> all(options_.window);
+        std::iota(all.begin(), all.end(), std::size_t{0});
+        std::vector<Totals> totals(scorers_.size());
+        Totals of_truth;
+        for (std::size_t w = 0; w < windows.size(); ++w) {
+            const Matrix truth = truth_ ? truth_->logits(windows[w], all) : scorers_.front().score(windows[w], all);
+            if (truth_) {
+                add_window(of_truth, truth, truth, windows[w]);
+            }
+            for (std::size_t m = 0; m < scorers_.size(); ++m) {
+                const bool is_truth = m == 0 && !truth_;
+                add_window(totals[m], is_truth ? truth : score(m, windows[w], all, truth), truth, windows[w]);
+            }
+            progress_.update("windows", w + 1, windows.size());
+            if (progress_.cancelled()) {
+                fail(ErrorKind::Cancelled, "stopped");
+            }
+        }
+        EvaluationReport report{windows.size(), options_.window, {}};
+        if (truth_) {
+            report.models.push_back(summary(options_.against, of_truth, truth_->language_bytes()));
+        }
+        for (std::size_t m = 0; m < scorers_.size(); ++m) {
+            report.models.push_back(summary(options_.models[m], totals[m], weight_bytes(options_.models[m])));
+        }
+        return report;
+    }
+
+private:
+    // Opens the models and cuts the text into windows.
+    std::vector<Ids> read() {
+        if (!options_.against.empty()) {
+            truth_.emplace(options_.against, options_.threads, [this] { return progress_.cancelled(); });
+        }
+        Tokenizer tokenizer(core_, options_.models.front());
+        std::int64_t vocabulary = std::numeric_limits<std::int64_t>::max();
+        for (const fs::path& model : options_.models) {
+            vocabulary = std::min(vocabulary, scorers_.emplace_back(core_, model, options_).vocabulary());
+        }
+        tokenizer.limit_ids(vocabulary);
+        return cut(tokenizer.encode(read_text_file(options_.text)), options_);
+    }
+
+    Matrix score(std::size_t m, const Ids& ids, const std::vector<std::size_t>& all, const Matrix& truth) {
+        Matrix logits = scorers_[m].score(ids, all);
+        if (logits.cols() != truth.cols()) {
+            fail(ErrorKind::Input, "cannot compare '{}' with '{}': their vocabularies have {} and {} entries",
+                 options_.models[m].string(), (truth_ ? options_.against : options_.models.front()).string(),
+                 logits.cols(), truth.cols());
+        }
+        return logits;
+    }
+
+    const EvaluationOptions& options_;
+    ProgressSink& progress_;
+    ov::Core core_;
+    std::optional<Truth> truth_;
+    std::vector<Scorer> scorers_;
+};
 
 }  // namespace
 
 EvaluationReport evaluate(const EvaluationOptions& options, ProgressSink& progress) {
-    return guarded("cannot evaluate", [&]() { return unguarded(options, progress); });
+    return guarded("cannot evaluate", [&]() { return Evaluator(options, progress).run(); });
 }
 
 }  // namespace deltavino

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 namespace deltavino::evaluation {
 namespace {
@@ -22,6 +23,19 @@ double explained(const StoredWeight& weight) {
     return type.bitwidth() == 8 ? 0.05 : 0.35;
 }
 
+// From squares; infinite for what is not finite.
+double relative(double error, double size) {
+    const double relative = size > 0.0 ? std::sqrt(error / size) : error > 0.0 ? INFINITY : 0.0;
+    return std::isfinite(relative) ? relative : INFINITY;
+}
+
+// Of at least one value, none of which is NaN; reorders them.
+double median(std::vector<double>& values) {
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
+}
+
 // 'model.layers.3.mlp.up_proj.weight' -> 'mlp.up_proj.weight'
 std::string role_of(const std::string& name) {
     const std::size_t layers = name.find("layers.");
@@ -29,12 +43,21 @@ std::string role_of(const std::string& name) {
     return end == std::string::npos ? name : name.substr(end + 1);
 }
 
-WeightDivergence compare_weight(const std::string& name, const StoredWeight& weight, const IrWeights& exported,
-                                const reference::WeightSource& truth) {
+// Most rows closer than this were kept as they were: codes of a quantized checkpoint, or floats. Then a row further
+// off than kOneRow is no rounding.
+constexpr double kKept = 2e-3;
+constexpr double kOneRow = 0.02;
+
+struct Compared {
+    WeightDivergence divergence;
+    double usual_row_error = 0.0;  // the median over its rows
+};
+
+Compared compare_weight(const std::string& name, const StoredWeight& weight, const IrWeights& exported,
+                        const reference::WeightSource& truth) {
     constexpr std::uint64_t kRows = 64;
-    WeightDivergence divergence{name, weight.text(), 0.0, 0.0, 0};
-    double error = 0.0;
-    double size = 0.0;
+    std::vector<double> errors;  // squares, row by row
+    std::vector<double> sizes;
     for (std::uint64_t begin = 0; begin < weight.rows; begin += kRows) {
         const auto rows = static_cast<reference::Index>(std::min(kRows, weight.rows - begin));
         reference::Matrix own(rows, static_cast<reference::Index>(weight.columns));
@@ -42,19 +65,24 @@ WeightDivergence compare_weight(const std::string& name, const StoredWeight& wei
         truth.read_rows(name, begin, own);
         exported.read_rows(name, begin, other);
         for (reference::Index r = 0; r < rows; ++r) {
-            const double row_size = own.row(r).cast<double>().squaredNorm();
-            const double row_error = (own.row(r) - other.row(r)).cast<double>().squaredNorm();
-            error += row_error;
-            size += row_size;
-            const double relative = row_size > 0.0 ? std::sqrt(row_error / row_size) : row_error > 0.0 ? INFINITY : 0.0;
-            if (!(relative <= divergence.worst_row_error)) {
-                divergence.worst_row_error = relative;
-                divergence.worst_row = begin + static_cast<std::uint64_t>(r);
-            }
+            sizes.push_back(own.row(r).cast<double>().squaredNorm());
+            errors.push_back((own.row(r) - other.row(r)).cast<double>().squaredNorm());
         }
     }
-    divergence.relative_error = size > 0.0 ? std::sqrt(error / size) : error > 0.0 ? INFINITY : 0.0;
-    return divergence;
+    const double error = std::accumulate(errors.begin(), errors.end(), 0.0);
+    const double size = std::accumulate(sizes.begin(), sizes.end(), 0.0);
+    WeightDivergence divergence{name, weight.text(), relative(error, size), 0.0, 0};
+    // Rows of next to nothing, as those of tokens that no text has, round to anything.
+    const double least = 1e-6 * size / static_cast<double>(weight.rows);
+    for (std::size_t r = 0; r < errors.size(); ++r) {
+        errors[r] = relative(errors[r], std::max(sizes[r], least));
+        if (errors[r] > divergence.worst_row_error) {
+            divergence.worst_row_error = errors[r];
+            divergence.worst_row = r;
+        }
+    }
+    const double usual = median(errors);
+    return {std::move(divergence), usual};
 }
 
 }  // namespace
@@ -62,19 +90,23 @@ WeightDivergence compare_weight(const std::string& name, const StoredWeight& wei
 std::vector<WeightDivergence> compare_weights(const IrWeights& exported, const reference::WeightSource& truth,
                                               std::vector<CheckItem>& items) {
     std::vector<WeightDivergence> all;
+    std::vector<double> usual_rows;
     std::map<std::string, std::vector<double>> by_role;
     for (const auto& [name, weight] : exported.stored()) {
-        all.push_back(compare_weight(name, weight, exported, truth));
+        Compared compared = compare_weight(name, weight, exported, truth);
+        all.push_back(std::move(compared.divergence));
+        usual_rows.push_back(compared.usual_row_error);
         by_role[role_of(name) + " " + all.back().stored_as].push_back(all.back().relative_error);
     }
     std::size_t wrong = 0;
-    for (const WeightDivergence& one : all) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const WeightDivergence& one = all[i];
         std::vector<double>& peers = by_role[role_of(one.name) + " " + one.stored_as];
-        std::nth_element(peers.begin(), peers.begin() + static_cast<std::ptrdiff_t>(peers.size() / 2), peers.end());
-        const double usual = peers[peers.size() / 2];
+        const double usual = median(peers);
         const double bound = explained(exported.stored().at(one.name));
         // One row may be all outliers; a wrong scale or another expert's row is wrong by its whole size.
         const bool bad = !(one.relative_error <= bound) || !(one.worst_row_error <= std::max(0.7, 2 * bound)) ||
+                         (usual_rows[i] < kKept && one.worst_row_error > kOneRow) ||
                          (peers.size() > 3 && one.relative_error > std::max(4 * usual, bound / 4));
         if (bad) {
             ++wrong;

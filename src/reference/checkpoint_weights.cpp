@@ -3,9 +3,11 @@
 #include "base/checked.hpp"
 #include "base/error.hpp"
 #include "checkpoint/families.hpp"
+#include "checkpoint/rows/row_reader.hpp"
 #include "quant/convert.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace deltavino::reference {
@@ -26,7 +28,28 @@ std::uint64_t rows_of(const checkpoint::Tensor& tensor, std::uint64_t columns) {
     return columns == 0 ? 0 : checked_product(tensor.info.shape) / columns;
 }
 
+constexpr std::uint64_t kToTheEnd = std::numeric_limits<std::uint64_t>::max();
+
+// [rows, columns] of the weight that these codes hold.
+std::vector<std::uint64_t> shape_of(const checkpoint::Tensor& codes, std::uint64_t columns,
+                                    const std::optional<checkpoint::Quantization>& quantization) {
+    const std::vector<std::uint64_t>& stored = codes.info.shape;
+    if (stored.size() == 2 && codes.info.name.ends_with(".weight_packed")) {
+        return {stored[0], columns};
+    }
+    if (stored.size() == 2 && codes.info.name.ends_with(".qweight")) {
+        const bool awq = quantization && quantization->packing == quant::Packing::Awq;
+        return {awq ? checked_multiply(stored[1], 8) : stored[1], columns};
+    }
+    return stored;
+}
+
 }  // namespace
+
+CheckpointWeights::CheckpointWeights(const checkpoint::Checkpoint& checkpoint, const checkpoint::TextConfig& config)
+    : checkpoint_(checkpoint),
+      config_(config),
+      quantization_(checkpoint::read_quantization(checkpoint.config_text(), checkpoint.directory())) {}
 
 CheckpointWeights::Place CheckpointWeights::locate_interleaved(const std::string& module, const std::string& projection,
                                                                std::uint64_t row) const {
@@ -37,7 +60,7 @@ CheckpointWeights::Place CheckpointWeights::locate_interleaved(const std::string
     // Part of `size` rows, `offset` into the `share` rows of each key head.
     const auto part = [&](const char* tensor, std::uint64_t share, std::uint64_t offset, std::uint64_t size,
                           std::uint64_t at) -> Place {
-        return {&checkpoint_.require(module + tensor), at / size * share + offset + at % size, size - at % size};
+        return {module + tensor, at / size * share + offset + at % size, size - at % size};
     };
     const std::uint64_t share = 2 * keys + 2 * values;
     if (projection == "in_proj_z.weight") {
@@ -58,22 +81,20 @@ CheckpointWeights::Place CheckpointWeights::locate_expert(const std::string& mod
     const std::uint64_t rows = down ? config_.hidden_size : inner;  // of one expert
     const std::uint64_t expert = row / rows;
     const std::uint64_t at = row % rows;
-    const checkpoint::Tensor* own = checkpoint_.find(module + std::to_string(expert) + "." + projection);
-    if (own != nullptr) {
+    const std::string own = module + std::to_string(expert) + "." + projection;
+    if (checkpoint::find_codes(checkpoint_, own) != nullptr) {
         return {own, at, rows - at};
     }
     if (down) {
-        return {&checkpoint_.require(module + "down_proj"), row, rows - at};
+        return {module + "down_proj", row, rows - at};
     }
     const std::uint64_t first = projection == "gate_proj.weight" ? 0 : inner;
-    return {&checkpoint_.require(module + "gate_up_proj"), expert * 2 * inner + first + at, rows - at};
+    return {module + "gate_up_proj", expert * 2 * inner + first + at, rows - at};
 }
 
-CheckpointWeights::Place CheckpointWeights::locate(const std::string& name, std::uint64_t row,
-                                                   std::uint64_t columns) const {
-    if (const checkpoint::Tensor* tensor = checkpoint_.find(name)) {
-        const std::uint64_t rows = rows_of(*tensor, columns);
-        return {tensor, row, row < rows ? rows - row : 0};
+CheckpointWeights::Place CheckpointWeights::locate(const std::string& name, std::uint64_t row) const {
+    if (checkpoint::find_codes(checkpoint_, name) != nullptr) {
+        return {name, row, kToTheEnd};
     }
     const auto split = [&](std::string_view module) {
         const std::size_t end = name.find(module) + module.size();
@@ -88,28 +109,63 @@ CheckpointWeights::Place CheckpointWeights::locate(const std::string& name, std:
         const auto [module, projection] = split(".linear_attn.");
         return locate_interleaved(module, projection, row);
     }
-    return {&checkpoint_.require(name), row, 0};  // throws: it is not there
+    return {name, row, kToTheEnd};
+}
+
+const checkpoint::RowLookup& CheckpointWeights::lookup(const std::string& weight, std::uint64_t columns) const {
+    const std::lock_guard lock(mutex_);
+    const auto known = lookups_.find(weight);
+    if (known != lookups_.end()) {
+        return known->second;
+    }
+    const checkpoint::Tensor* codes = checkpoint::find_codes(checkpoint_, weight);
+    if (codes == nullptr) {
+        checkpoint_.require(weight);  // throws: it is not there
+    }
+    checkpoint::RowLookup found =
+        checkpoint::find_rows(checkpoint_, quantization_, weight, shape_of(*codes, columns, quantization_));
+    if (found.plain == nullptr && !found.source) {
+        fail(found.unsupported.empty() ? ErrorKind::Input : ErrorKind::Unsupported, "cannot read weight '{}': {}",
+             weight, fmt::join(found.problems.empty() ? found.unsupported : found.problems, "; "));
+    }
+    return lookups_.emplace(weight, std::move(found)).first->second;
+}
+
+void CheckpointWeights::read_plain(const checkpoint::Tensor& tensor, std::uint64_t first, MatrixRef out) const {
+    const auto columns = static_cast<std::uint64_t>(out.cols());
+    const auto rows = static_cast<std::uint64_t>(out.rows());
+    const quant::SourceType type = source_type(tensor);
+    const std::uint64_t row_bytes = checked_multiply(columns, quant::source_bytes(type));
+    std::vector<std::byte> bytes(static_cast<std::size_t>(checked_multiply(rows, row_bytes)));
+    tensor.file->read(tensor.info.offset + first * row_bytes, bytes);
+    // Rows of `out` are as far apart as its owner made them.
+    for (std::uint64_t i = 0; i < rows; ++i) {
+        const auto row =
+            std::span(bytes).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes));
+        quant::widen(type, row, {&out(static_cast<Index>(i), 0), static_cast<std::size_t>(columns)});
+    }
 }
 
 void CheckpointWeights::read_rows(const std::string& name, std::uint64_t first, MatrixRef out) const {
     const auto columns = static_cast<std::uint64_t>(out.cols());
-    std::vector<std::byte> bytes;
     for (std::uint64_t done = 0; done < static_cast<std::uint64_t>(out.rows());) {
-        const Place place = locate(name, first + done, columns);
+        const Place place = locate(name, first + done);
         const std::uint64_t rows = std::min(place.run, static_cast<std::uint64_t>(out.rows()) - done);
-        if (rows == 0 || place.row + rows > rows_of(*place.tensor, columns)) {
-            fail(ErrorKind::Input, "cannot read row {} of '{}': tensor '{}' has {} rows of {}", first + done, name,
-                 place.tensor->info.name, rows_of(*place.tensor, columns), columns);
+        const checkpoint::RowLookup& found = lookup(place.weight, columns);
+        const std::uint64_t all = found.source ? found.source->rows : rows_of(*found.plain, columns);
+        if (rows == 0 || rows > all || place.row > all - rows || (found.source && found.source->columns != columns)) {
+            fail(ErrorKind::Input, "cannot read row {} of '{}': weight '{}' has {} rows, wanted are rows of {}",
+                 first + done, name, place.weight, all, columns);
         }
-        const quant::SourceType type = source_type(*place.tensor);
-        const std::uint64_t row_bytes = checked_multiply(columns, quant::source_bytes(type));
-        bytes.resize(static_cast<std::size_t>(rows * row_bytes));
-        place.tensor->file->read(place.tensor->info.offset + place.row * row_bytes, bytes);
-        // Rows of `out` are as far apart as its owner made them.
-        for (std::uint64_t i = 0; i < rows; ++i) {
-            const auto row =
-                std::span(bytes).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes));
-            quant::widen(type, row, {&out(static_cast<Index>(done + i), 0), static_cast<std::size_t>(columns)});
+        const auto part = out.middleRows(static_cast<Index>(done), static_cast<Index>(rows));
+        if (found.source) {
+            checkpoint::RowReader reader;
+            reader.load(*found.source, place.row, rows);
+            for (std::uint64_t i = 0; i < rows; ++i) {
+                reader.floats(i, {&out(static_cast<Index>(done + i), 0), static_cast<std::size_t>(columns)});
+            }
+        } else {
+            read_plain(*found.plain, place.row, part);
         }
         done += rows;
     }

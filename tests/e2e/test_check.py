@@ -8,34 +8,9 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
+from check_support import bad, break_export, by_name, check, divergence, export, rewrite_constant
 from conftest import GOLDEN, KJV, run_deltavino
 from openvino import opset13 as ops
-
-TOKENS = 48
-MODEL = "openvino_model.xml"
-
-
-def export(checkpoint: Path, out: Path, *options: str) -> Path:
-    result = run_deltavino("export", "-m", checkpoint, out, "--task", "text-generation-with-past", *options)
-    assert result.returncode == 0, result.stderr
-    return out
-
-
-def check(model: Path, against: Path | None = KJV, *options: object) -> dict:
-    arguments = ["--against", against] if against else []
-    result = run_deltavino("check", model, *arguments, "--tokens", TOKENS, "--json", *options)
-    assert result.returncode in (0, 1), result.stderr
-    report = json.loads(result.stdout)
-    assert (result.returncode == 0) == report["good"]
-    return report
-
-
-def divergence(report: dict, name: str) -> dict:
-    return next(d for d in report["divergences"] if d["name"] == name)
-
-
-def bad(report: dict) -> list[str]:
-    return [f"{i['part']}: {i['subject']}: {i['says']}" for i in report["items"] if i["finding"] == "BAD"]
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +49,6 @@ def test_without_a_checkpoint(kjv_text):
 
 
 # Faults that a hand could make in the graph or its constants. Each changes the logits.
-
-
-def by_name(model: ov.Model, name: str) -> ov.Node:
-    return next(op for op in model.get_ops() if op.get_friendly_name() == name)
-
-
-def rewrite_constant(node: ov.Node, change) -> None:
-    """Puts the constant with changed values in the place of `node`, for all who read it."""
-    values = change(np.array(node.get_data()))
-    new = ov.op.Constant(node.get_element_type(), ov.Shape(list(values.shape)), values.flatten().tolist())
-    new.set_friendly_name(node.get_friendly_name())
-    for target in list(node.output(0).get_target_inputs()):
-        target.replace_source_output(new.output(0))
 
 
 def constant_before(node: ov.Node, port: int) -> ov.Node:
@@ -160,17 +122,6 @@ def constant_query_scale(model: ov.Model) -> None:
     """Right numbers, but the delta rule is not fused any more."""
     for node in [op for op in model.get_ops() if op.get_type_name() == "Divide" and op.input_value(1).get_node().get_type_name() == "Power"]:
         node.input(1).replace_source_output(ops.constant(np.float32(np.sqrt(32.0))).output(0))
-
-
-def break_export(source: Path, out: Path, fault) -> Path:
-    shutil.copytree(source, out)
-    model = ov.Core().read_model(source / MODEL)
-    fault(model)
-    model.validate_nodes_and_infer_types()
-    (out / MODEL).unlink()
-    (out / "openvino_model.bin").unlink()
-    ov.serialize(model, str(out / MODEL), str(out / "openvino_model.bin"))
-    return out
 
 
 @pytest.mark.parametrize(
