@@ -1,5 +1,5 @@
 # `make` prints what there is; README.md says what it needs.
-.PHONY: help setup build build-tests demo test unit parity fresh dev format tidy sanitize assertions clang clean
+.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang clean
 
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
@@ -15,6 +15,8 @@ help:
 	@echo 'make build    the program alone: build/deltavino'
 	@echo 'make test     builds and runs all tests that need no torch'
 	@echo 'make parity   comparisons with transformers, tokenizers, nncf and optimum-intel (installs torch)'
+	@echo 'make gpu      the exports on the GPU plugin of OpenVINO, without a GPU (FULL=1: every family, model and format;'
+	@echo '              DEVICE=GPU: on the GPU of this machine)'
 	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
 	@echo 'make format, tidy, clang, assertions, sanitize    the other gates of .ci/run; `make dev` installs their tools'
 	@echo 'make clean    removes what was built'
@@ -45,6 +47,9 @@ parity: build-tests
 fresh:
 	@tools/setup.sh --fresh
 	@tools/fresh.sh $(DISTRO)
+
+gpu: setup
+	@FULL=$(FULL) DEVICE=$(DEVICE) JOBS=$(JOBS) tools/gpu.sh
 
 dev: setup
 	@tools/setup.sh --dev

@@ -3,6 +3,7 @@
 # where the caller is not root), Python packages go into virtual environments below this folder.
 #   tools/setup.sh            what the build, the demo and the tests need: .venv
 #   tools/setup.sh --parity   the peers of the comparisons: .venv-parity
+#   tools/setup.sh --gpu      OpenVINO's GPU plugin without a GPU: .venv-gpu
 #   tools/setup.sh --dev      what the gates of CI need: clang, .venv-dev
 #   tools/setup.sh --fresh    what `make fresh` needs: debootstrap
 set -euo pipefail
@@ -111,6 +112,9 @@ environment() {
 case "${1:-}" in
   --fresh) packages debootstrap ;;
   --parity) packages $(python_packages) && environment .venv-parity requirements-parity.txt ;;
+  --gpu)
+    packages opencl-headers ocl-icd-libopencl1 $(python_packages) && environment .venv-gpu requirements-gpu.txt
+    ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
   "")
     packages $build_packages $(python_packages)

@@ -15,6 +15,7 @@
 #include "export/directory/origin.hpp"
 #include "export/directory/processor_files.hpp"
 #include "export/directory/side_files.hpp"
+#include "export/gpu_notes.hpp"
 #include "export/report.hpp"
 #include "export/sensitivity.hpp"
 #include "graph/names.hpp"
@@ -24,7 +25,6 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <numeric>
 #include <span>
 
 namespace deltavino {
@@ -123,8 +123,9 @@ private:
         note(plan_.notes);
         note(left_out_notes(plan_, checkpoint_));
         const checkpoint::TextConfig& text = plan_.config.text;
-        const std::uint64_t expert_columns = text.moe ? std::gcd(text.hidden_size, text.moe->moe_intermediate_size) : 0;
-        recipe_.set_architecture(text.moe.has_value(), plan_.tied_head, expert_columns);
+        const ExpertSizes experts =
+            text.moe ? ExpertSizes{text.hidden_size, text.moe->moe_intermediate_size} : ExpertSizes{};
+        recipe_.set_architecture(text.moe.has_value(), plan_.tied_head, experts);
         if (vision_) {
             processors_ = read_processor_files(options_.model, *plan_.config.vision);
         }
@@ -136,6 +137,7 @@ private:
         recipe_.check_all_used();
         plan_.table.check_all_used();
         note(recipe_.fallbacks());
+        note(gpu_notes(artifacts));
         std::for_each(artifacts.begin(), artifacts.end(), lay_out);
         return artifacts;
     }
