@@ -37,7 +37,7 @@ def compiled(request, models) -> dict[matrix.Row, dict]:
 
 
 def write_table(found: dict[matrix.Row, dict]) -> None:
-    """build/gpu/matrix.md: the table of docs/gpu.md."""
+    """The table of docs/gpu.md, in the build folder."""
     families = list(dict.fromkeys(row.family for row in found))
     lines: dict[tuple, dict[str, str]] = defaultdict(dict)
     for row, answer in found.items():
@@ -48,7 +48,7 @@ def write_table(found: dict[matrix.Row, dict]) -> None:
         text += f"| {' | '.join(key)} | {' | '.join(cells.get(family, '') for family in families)} |\n"
     folder = bench.BUILD / "gpu"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "matrix.md").write_text(text)
+    (folder / "matrix.txt").write_text(text)
 
 
 def cell(row: matrix.Row, answer: dict) -> str:
