@@ -1,7 +1,9 @@
 """Runs in an environment of bench.py: reads jobs as JSON from standard input, prints "ANSWER {...}" for each.
 
 compile: {"xml", "paged", "config"} -> {"layers": {type: count}, "primitives": {"type:kernel": count}, "bytes"}
-logits:  {"xml", "calls", "config", "paged"} -> {"file"}: see `schedules`
+logits:  {"xml", "paged", "config", "expected"} -> {schedule: {"largest", "mean", "same"}}, see schedules.py
+tokens:  {"model", "config", "prompts", "count"} -> {"tokens": [[id]]}: GenAI's greedy continuation
+answers: {"model", "config", "chats": [[question, picture]]} -> {"texts": [text]}: GenAI's answers about pictures
 """
 
 import collections
@@ -12,8 +14,10 @@ import time
 
 import numpy as np
 import openvino as ov
+from safetensors.numpy import load_file
 
-DEVICE = "GPU"
+import schedules
+from schedules import DEVICE
 
 
 def read(xml: str, paged: bool) -> ov.Model:
@@ -45,7 +49,53 @@ def compile_job(core: ov.Core, job: dict) -> dict:
             "bytes": sum(after.values()) - sum(before.values())}  # fmt: skip
 
 
-JOBS = {"compile": compile_job}
+def logits_job(core: ov.Core, job: dict) -> dict:
+    compiled = core.compile_model(read(job["xml"], job["paged"]), DEVICE, job["config"])
+    expected = load_file(job["expected"])
+    if job["paged"]:
+        found = schedules.run_paged(compiled, core.get_default_context(DEVICE), expected)
+    else:
+        found = schedules.run_stateful(compiled, expected)
+    return {name: schedules.figures(*pair) for name, pair in found.items()}
+
+
+def greedy(count: int):
+    import openvino_genai
+
+    config = openvino_genai.GenerationConfig()
+    config.max_new_tokens = config.min_new_tokens = count
+    config.do_sample = config.apply_chat_template = False
+    config.ignore_eos = True
+    return config
+
+
+def tokens_job(_: ov.Core, job: dict) -> dict:
+    import openvino_genai
+
+    pipe = openvino_genai.LLMPipeline(job["model"], job.get("device", DEVICE), **job["config"])
+    tokens = []
+    for prompt in job["prompts"]:
+        ids = np.array([prompt], np.int64)
+        inputs = openvino_genai.TokenizedInputs(ov.Tensor(ids), ov.Tensor(np.ones_like(ids)))
+        tokens.append(list(map(int, pipe.generate(inputs, greedy(job["count"])).tokens[0])))
+    return {"tokens": tokens}
+
+
+def answers_job(_: ov.Core, job: dict) -> dict:
+    import openvino_genai
+    from PIL import Image
+
+    pipe = openvino_genai.VLMPipeline(job["model"], DEVICE, **job["config"])
+    config = openvino_genai.GenerationConfig()
+    config.max_new_tokens, config.do_sample = 30, False
+    texts = []
+    for question, picture in job["chats"]:
+        pixels = ov.Tensor(np.array(Image.open(picture).convert("RGB"))[None])
+        texts.append(pipe.generate(question, images=[pixels], generation_config=config).texts[0])
+    return {"texts": texts}
+
+
+JOBS = {"compile": compile_job, "logits": logits_job, "tokens": tokens_job, "answers": answers_job}
 
 
 def main() -> None:
