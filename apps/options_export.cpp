@@ -107,6 +107,9 @@ void check(const ExportCommand& command) {
     if (!missing.empty()) {
         throw Error(ErrorKind::Usage, fmt::format("{} must be given", missing));
     }
+    if (command.options.dry_run && (command.verify || !command.options.report.empty())) {
+        throw Error(ErrorKind::Usage, "--dry-run writes nothing: --verify and --report do not go with it");
+    }
 }
 
 }  // namespace
@@ -124,6 +127,9 @@ Command export_options(ExportCommand& out) {
                   "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
                   text_into(options.task));
     command.value("--report", "FILE", "Write what became of each tensor to this JSON file", path_into(options.report));
+    command.flag("--dry-run",
+                 "Say which files would be written, how large they are and about how long it takes; write nothing",
+                 [&options]() { options.dry_run = true; });
     command.flag("--force", "Replace the output directory when it holds an export",
                  [&options]() { options.force = true; });
     command.flag("--verify",
