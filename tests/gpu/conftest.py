@@ -32,7 +32,8 @@ def compiled(request, models) -> dict[matrix.Row, dict]:
         jobs[row.family].append({"job": "compile", "xml": str(xml), "paged": row.form == "paged", "config": config})
     answers = bench.run_families(jobs)
     found = {row: answers[row.family].pop(0) for row in rows}
-    write_table(found)
+    if len(rows) == len(matrix.rows()):  # not when some tests were chosen
+        write_table(found)
     return found
 
 

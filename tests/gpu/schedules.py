@@ -16,7 +16,7 @@ class Stateful:
 
     def __init__(self, compiled: ov.CompiledModel):
         self.request = compiled.create_infer_request()
-        self.inputs = {name: port for port in compiled.inputs for name in port.get_names()}
+        self.names = {name for port in compiled.inputs for name in port.get_names()}
         self.request.reset_state()
         self.past = 0
 
@@ -24,13 +24,12 @@ class Stateful:
         """Logits of these tokens. `mask` covers the past and them; `beam` says which row each row goes on from."""
         rows, length = ids.shape
         mask = np.ones((rows, self.past + length), np.int64) if mask is None else mask[:, : self.past + length]
-        positions = np.maximum(np.cumsum(mask, 1) - 1, 0)[:, self.past :]
-        shape = self.inputs["position_ids"].get_partial_shape()
-        if shape.rank.get_length() == 3:
-            positions = np.broadcast_to(positions, (shape[0].get_length(), rows, length)).copy()
+        inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64),
+                  "beam_idx": (np.arange(rows) if beam is None else beam).astype(np.int32)}  # fmt: skip
+        if "position_ids" in self.names:
+            inputs["position_ids"] = np.maximum(np.cumsum(mask, 1) - 1, 0)[:, self.past :].astype(np.int64)
         self.past += length
-        self.request.infer({"input_ids": ids, "attention_mask": mask.astype(np.int64), "position_ids": positions,
-                            "beam_idx": (np.arange(rows) if beam is None else beam).astype(np.int32)})  # fmt: skip
+        self.request.infer(inputs)
         return self.request.get_tensor("logits").data.copy()
 
 
@@ -53,11 +52,12 @@ class Paged:
         rows, length = ids.shape
         # The last sequence has the first blocks, so that a graph that ignores the table shows.
         first = [(rows - 1 - row) * self.BLOCKS for row in range(rows)]
+        used = -(-(self.past + length) // 16)  # the plugin counts its work by the blocks that are given
         tables = {
             "past_lens": [self.past] * rows,
             "subsequence_begins": [row * length for row in range(rows + 1)],
-            "block_indices": [begin + block for begin in first for block in range(self.BLOCKS)],
-            "block_indices_begins": [row * self.BLOCKS for row in range(rows + 1)],
+            "block_indices": [begin + block for begin in first for block in range(used)],
+            "block_indices_begins": [row * used for row in range(rows + 1)],
             "la.past_lens": [self.past] * rows,
             "la.block_indices": [begin for begin in first for _ in range(2)],  # where the state is, where it goes
             "la.block_indices_begins": [2 * row for row in range(rows + 1)],

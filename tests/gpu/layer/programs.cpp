@@ -102,6 +102,7 @@ cl_int CL_API_CALL build(cl_program handle, cl_uint count, const cl_device_id* d
         remember(handle, program);
         return CL_SUCCESS;
     }
+    trace("layer: compiling %s\n", kernel_names(program.source).c_str());
     const cl_int result = below->clBuildProgram(handle, count, devices, kept.c_str(), notify, data);
     trace("layer: compiled %zu bytes of source, result %d\n", program.source.size(), result);
     if (result == CL_SUCCESS) {
