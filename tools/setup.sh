@@ -5,6 +5,7 @@
 #   tools/setup.sh --parity   the peers of the comparisons: .venv-parity
 #   tools/setup.sh --gpu      OpenVINO's GPU plugin without a GPU: .venv-gpu
 #   tools/setup.sh --dev      what the gates of CI need: clang, .venv-dev
+#   tools/setup.sh --wheel    what `make wheel` needs: .venv-wheel
 #   tools/setup.sh --fresh    what `make fresh` needs: debootstrap
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -71,6 +72,12 @@ python_packages() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
+# The headers for a Python extension, where the interpreter has none.
+python_headers() {
+  python3 -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null || echo python3-dev
+}
+
 # A virtual environment knows the folder that it was made in and the Python that made it.
 is_stale() {
   local dir=$1
@@ -115,6 +122,7 @@ case "${1:-}" in
   --gpu)
     packages opencl-headers ocl-icd-libopencl1 $(python_packages) && environment .venv-gpu requirements-gpu.txt
     ;;
+  --wheel) packages $(python_packages) $(python_headers) && environment .venv-wheel requirements-wheel.txt ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
   "")
     packages $build_packages $(python_packages)

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,13 +25,15 @@ struct BuildOptions {
     bool assume_tied_head = false;
     bool allow_nonfinite = false;
     unsigned threads = 0;
+    // Gives zeroed memory for the weights of a model; empty: it is taken from the system.
+    std::function<std::shared_ptr<std::byte[]>(const std::string& name, std::uint64_t bytes)> memory;
 };
 
 // The files that an export would write, in memory: ov::Core::read_model takes both.
 struct SerializedModel {
     std::string name;  // of the files without extension: "openvino_model"
     std::string xml;
-    std::shared_ptr<const std::byte[]> weights;  // starts on a page
+    std::shared_ptr<const std::byte[]> weights;  // starts on a page, unless BuildOptions::memory gave it
     std::uint64_t weight_bytes = 0;
 };
 

@@ -41,11 +41,13 @@ std::vector<SerializedModel> serialize(const BuildOptions& options, ProgressSink
     sinks.reserve(prepared.artifacts().size());
     WeightList list;
     for (const Artifact& artifact : prepared.artifacts()) {
-        const std::shared_ptr<std::byte[]> memory = zeroed_memory(artifact.layout.bin_bytes);
-        MemorySink& sink = sinks.emplace_back(memory, artifact.layout.bin_bytes);
+        const std::uint64_t bytes = artifact.layout.bin_bytes;
+        const std::shared_ptr<std::byte[]> memory =
+            options.memory ? options.memory(artifact.name, bytes) : zeroed_memory(bytes);
+        MemorySink& sink = sinks.emplace_back(memory, bytes);
         write_inline_constants(artifact, sink);
         list.add(artifact, sink);
-        models.push_back({artifact.name, artifact.layout.xml, memory, artifact.layout.bin_bytes});
+        models.push_back({artifact.name, artifact.layout.xml, memory, bytes});
     }
     stream_weights(list.weights(), {options.threads, options.allow_nonfinite, prepared.recipe().search()}, progress);
     prepared.checkpoint().require_unchanged();
