@@ -1,5 +1,5 @@
 # `make` prints what there is; README.md says what it needs.
-.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang clean
+.PHONY: wheel dist packages help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang clean
 
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
@@ -17,6 +17,9 @@ help:
 	@echo 'make parity   comparisons with transformers, tokenizers, nncf and optimum-intel (installs torch)'
 	@echo 'make gpu      the exports on the GPU plugin of OpenVINO, without a GPU (FULL=1: every family, model and format;'
 	@echo '              DEVICE=GPU: on the GPU of this machine)'
+	@echo 'make wheel    the Python package of this Python, in dist/'
+	@echo 'make dist     the program with the libraries of OpenVINO as one archive, in dist/'
+	@echo 'make packages both, and their tests in environments of their own'
 	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
 	@echo 'make format, tidy, clang, assertions, sanitize    the other gates of .ci/run; `make dev` installs their tools'
 	@echo 'make clean    removes what was built'
@@ -51,6 +54,17 @@ fresh:
 gpu: setup
 	@FULL=$(FULL) DEVICE=$(DEVICE) JOBS=$(JOBS) tools/gpu.sh
 
+wheel: setup
+	@tools/setup.sh --wheel
+	@tools/wheel.sh
+
+dist: build
+	@tools/setup.sh --wheel
+	@tools/dist.sh
+
+packages: wheel dist
+	@.venv-wheel/bin/python -m pytest -q tests/wheel
+
 dev: setup
 	@tools/setup.sh --dev
 
@@ -77,4 +91,4 @@ sanitize: setup
 	@echo 'NOT RUN: numeric tests (OpenVINO loads TBB by dlopen, which fails under the address sanitizer)'
 
 clean:
-	rm -rf build build-* demo-out
+	rm -rf build build-* dist demo-out

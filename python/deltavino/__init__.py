@@ -182,10 +182,14 @@ def check(
     tokens: int = 300,
     device: str = "CPU",
     threads: int = 0,
+    report: Path | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> CheckReport:
-    """Says whether an exported directory is right, and whether weights, graph, precision or runtime are to blame."""
+    """Says whether an exported directory is right, and whether weights, graph, precision or runtime are to blame.
+
+    `report`: an HTML file to write, with plots.
+    """
     sink = _sink(progress, note)
     options = fill(
         _deltavino.CheckOptions(),
@@ -197,7 +201,11 @@ def check(
         device=device,
         threads=threads,
     )
-    return _deltavino.check(options, sink)
+    found = _deltavino.check(options, sink)
+    if report is not None:
+        with open(report, "w", encoding="utf-8") as file:
+            file.write(found.html())
+    return found
 
 
 def eval(
