@@ -1,5 +1,6 @@
 # `make` prints what there is; README.md says what it needs.
-.PHONY: wheel dist packages help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang clean
+.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang clean
+.PHONY: wheel dist packages
 
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python

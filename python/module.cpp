@@ -206,9 +206,7 @@ void bind_calls(nb::module_& m) {
         .def(nb::init<nb::object, nb::object>(), nb::arg("progress").none(), nb::arg("note").none());
     m.def("resolve_checkpoint",
           [](const std::string& model, const std::string& revision, const std::filesystem::path& cache_dir,
-             Sink& sink) {
-              return sink.run([&] { return resolve_checkpoint(model, {revision, cache_dir}, sink); });
-          });
+             Sink& sink) { return sink.run([&] { return resolve_checkpoint(model, {revision, cache_dir}, sink); }); });
     m.def(
         "export_model",
         [](ExportOptions options, const nb::object& before_publishing, Sink& sink) {
@@ -227,9 +225,8 @@ void bind_calls(nb::module_& m) {
         const nb::gil_scoped_release released;
         return inspect(path).json();
     });
-    m.def("check", [](const CheckOptions& options, Sink& sink) {
-        return sink.run([&] { return check(options, sink); });
-    });
+    m.def("check",
+          [](const CheckOptions& options, Sink& sink) { return sink.run([&] { return check(options, sink); }); });
     m.def("evaluate", [](const EvaluationOptions& options, Sink& sink) {
         return sink.run([&] { return evaluate(options, sink); });
     });

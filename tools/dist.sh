@@ -31,7 +31,8 @@ cp "$packages"/openvino_tokenizers-*.dist-info/{LICENSE,third-party-programs.txt
   "$root/share/licenses/openvino-tokenizers/"
 
 # Libraries of this system, without those that every one has.
-everywhere='linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread\.|librt\.|libresolv\.|libstdc\+\+|libgcc_s|libopenvino|libtbb'
+everywhere='linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread\.|librt\.|libresolv\.|libstdc\+\+|libgcc_s'
+everywhere+='|libopenvino|libtbb'
 ldd "$program" | awk '$2 == "=>" { print $1, $3 }' | grep -vE "^($everywhere)" | while read -r soname path; do
   cp -L "$path" "$root/lib/$soname"
   real=$(realpath "$path")

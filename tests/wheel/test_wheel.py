@@ -310,7 +310,8 @@ def test_keywords_are_the_options(installed) -> None:
 
 
 def test_types(installed, tmp_path: Path) -> None:
-    (tmp_path / "sample.py").write_text("""if True:
+    sample, mistaken = ((tmp_path / name).with_suffix(".py") for name in ("sample", "mistaken"))
+    sample.write_text("""if True:
     import deltavino
 
     summary: deltavino.ExportSummary = deltavino.export("a", "b", weight_format="int4", keep=["x=fp16"])
@@ -323,7 +324,7 @@ def test_types(installed, tmp_path: Path) -> None:
     except deltavino.InputError as error:
         code: int = error.exit_code
 """)
-    (tmp_path / "wrong.py").write_text("""if True:
+    mistaken.write_text("""if True:
     import deltavino
 
     deltavino.export("a", "b", weight_format="int3")
@@ -332,9 +333,9 @@ def test_types(installed, tmp_path: Path) -> None:
 """)
     mypy = [str(Path(sys.executable).parent / "mypy"), "--strict", "--python-executable", str(installed.python),
             "--cache-dir", str(tmp_path / "cache")]
-    right = subprocess.run([*mypy, str(tmp_path / "sample.py")], capture_output=True, text=True)
+    right = subprocess.run([*mypy, str(sample)], capture_output=True, text=True)
     assert right.returncode == 0, right.stdout
-    wrong = subprocess.run([*mypy, str(tmp_path / "wrong.py")], capture_output=True, text=True)
+    wrong = subprocess.run([*mypy, str(mistaken)], capture_output=True, text=True)
     assert wrong.stdout.count("error:") == 3, wrong.stdout
     package = next((installed.folder / "lib").glob("python3*/site-packages/deltavino"))
     own = subprocess.run([*mypy, "-p", "deltavino"], capture_output=True, text=True, cwd=package.parent)
