@@ -109,8 +109,18 @@ def vision_depth(directory: Path) -> int:
     return json.loads((directory / "config.json").read_text())["vision_config"]["depth"]
 
 
+@cache
+def has_matrix_engine(family: str) -> bool:
+    """A GPU of this machine (family "this") is asked."""
+    if family in FAMILIES:
+        return FAMILIES[family]
+    answer = bench.run_jobs([{"job": "capabilities"}])[0]
+    assert "error" not in answer, answer["error"]
+    return "GPU_HW_MATMUL" in answer["capabilities"]
+
+
 def experts_fuse(row: Row) -> bool:
-    return FAMILIES.get(row.family, True) and row.format != "fp16"
+    return has_matrix_engine(row.family) and row.format != "fp16"
 
 
 def expected_layers(row: Row, directory: Path) -> dict[str, int]:
@@ -123,14 +133,14 @@ def expected_layers(row: Row, directory: Path) -> dict[str, int]:
     if row.form == "stateful":
         counts |= {"GatedDeltaNet": linear, "Convolution": linear, "kv_cache": 2 * full}
         # Without a matrix engine the plugin takes attention apart where a head is narrower than 64.
-        if FAMILIES.get(row.family, True) or config["head_dim"] >= 64:
+        if has_matrix_engine(row.family) or config["head_dim"] >= 64:
             counts["scaled_dot_product_attention"] = full
     else:
         counts |= {"paged_gated_delta_net": linear, "PagedCausalConv1D": linear, "paged_attention": full}
         counts |= {"read_value": 0, "assign": 0, "kv_cache": 0}
     if "num_experts" in config:
         fused = layers if experts_fuse(row) else 0
-        routers = layers if FAMILIES.get(row.family, True) else 0
+        routers = layers if has_matrix_engine(row.family) else 0
         counts |= {"moe_3gemm_fused_compressed": fused, "moe_router_fused": routers}
     return counts
 

@@ -2,6 +2,7 @@
 
 compile: {"xml", "paged", "config"} -> {"layers": {type: count}, "primitives": {"type:kernel": count}, "bytes"}
 logits:  {"xml", "paged", "config", "expected"} -> {schedule: {"largest", "mean", "same"}}, see schedules.py
+capabilities: {} -> {"capabilities": [name]} of the device
 tokens:  {"model", "config", "prompts", "count"} -> {"tokens": [[id]]}: GenAI's greedy continuation
 answers: {"model", "config", "chats": [[question, picture]]} -> {"texts": [text]}: GenAI's answers about pictures
 """
@@ -95,7 +96,11 @@ def answers_job(_: ov.Core, job: dict) -> dict:
     return {"texts": texts}
 
 
-JOBS = {"compile": compile_job, "logits": logits_job, "tokens": tokens_job, "answers": answers_job}
+def capabilities_job(core: ov.Core, _: dict) -> dict:
+    return {"capabilities": list(core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))}
+
+
+JOBS = {"capabilities": capabilities_job, "compile": compile_job, "logits": logits_job, "tokens": tokens_job, "answers": answers_job}
 
 
 def main() -> None:
