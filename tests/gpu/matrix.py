@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,10 +85,22 @@ def rows() -> list[Row]:
     return [Row("this", *key[:3], key[3]) for key in same]
 
 
+def with_processor(model: str, copy: Path) -> Path:
+    """A golden vision-language checkpoint beside the picture settings of the bundled one, in its own patch size."""
+    shutil.copytree(bench.GOLDEN / model, copy)
+    patch = json.loads((copy / "config.json").read_text())["vision_config"]["patch_size"]
+    for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
+        settings = json.loads((bench.KJV / name).read_text()) | {"patch_size": patch}
+        (copy / name).write_text(json.dumps(settings))
+    return copy
+
+
 @cache
 def source_of(model: str, folder: Path) -> Path:
     if model in wide.SIZES:
         return wide.make(model, folder)
+    if model in VISION and model != "kjv-tiny":
+        return with_processor(model, folder / f"{model}-checkpoint")
     return bench.KJV if model == "kjv-tiny" else bench.GOLDEN / model
 
 
