@@ -20,7 +20,7 @@ void recipe_options(Command& command, RunRecipe& recipe) {
             take(text);
         };
     };
-    command.group("Of a checkpoint or Hub id, which is exported first");
+    command.group("Of a checkpoint, which is exported first");
     command.value("--weight-format", "FORMAT",
                   "As in export: fp32, fp16, bf16, int8, int4, nf4 or mxfp4; stored keeps the types of the checkpoint "
                   "[int4]",

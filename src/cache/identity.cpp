@@ -129,9 +129,9 @@ std::string plain(std::string name) {
 
 Json checkpoint_identity(const fs::path& checkpoint) {
     std::error_code error;
-    fs::path folder = fs::canonical(checkpoint, error);
-    if (error) {
-        fail(ErrorKind::Input, "cannot use '{}' as a checkpoint: {}", checkpoint.string(), error.message());
+    const fs::path folder = fs::canonical(checkpoint, error);
+    if (error || !fs::is_directory(folder, error)) {
+        fail(ErrorKind::Input, "cannot use '{}': it is not a directory", checkpoint.string());
     }
     const std::optional<Snapshot> snapshot = snapshot_of(folder);
     Json identity = snapshot ? Json{{"repository", snapshot->repository}, {"commit", snapshot->commit}}

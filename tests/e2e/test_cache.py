@@ -221,8 +221,8 @@ def test_what_is_no_checkpoint(cache, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     refused(cache.generate(tmp_path / "empty"), INPUT, "no config.json")
-    refused(cache.generate(tmp_path / "file"), INPUT, "file")
-    refused(cache.generate(tmp_path / "nothing"), INPUT, "nothing", "No such file")
+    refused(cache.generate(tmp_path / "file"), INPUT, "file", "it is not a directory")
+    refused(cache.generate(tmp_path / "nothing"), INPUT, "nothing", "it is not a directory")
     refused(cache.generate(KJV, "--weight-format", "int5"), USAGE, "int5")
     refused(cache.generate(KJV, "--weight-format", "int8", "--group-size", "32"), USAGE, "--group-size")
     assert cache.names() == []
