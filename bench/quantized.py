@@ -126,7 +126,7 @@ def write_checkpoint(folder: Path, source: str, layers: int, real_vocabulary: bo
     config.pop("layer_types", None)
     config["full_attention_interval"] = min(config["full_attention_interval"], layers)  # one layer needs it
     if not real_vocabulary:
-        config |= {"vocab_size": SMALL_VOCABULARY, "eos_token_id": 0}
+        config |= {"vocab_size": SMALL_VOCABULARY, "eos_token_id": 0, "bos_token_id": None}
     if METHODS[source]:
         config["quantization_config"] = METHODS[source]
     (folder / "config.json").write_text(json.dumps(config, indent=2))
