@@ -207,19 +207,15 @@ std::vector<std::string> split_names(const std::string& names) {
 }
 
 const std::vector<Option>& common_options() {
-    static const std::vector<Option> kOptions{{"-q,--quiet",
-                                               "",
-                                               "Print no progress, notes or statistics, only results and errors",
-                                               "Options",
-                                               Values::None,
-                                               {}},
-                                              {"--json-errors",
-                                               "",
-                                               "Tell an error as one JSON object on standard error",
-                                               "Options",
-                                               Values::None,
-                                               {}},
-                                              {"-h,--help", "", "Print this", "Options", Values::None, {}}};
+    static const std::vector<Option> kOptions{
+        {"-q,--quiet",
+         "",
+         "Print no progress, notes or statistics, only results and errors",
+         "Options",
+         Values::None,
+         {}},
+        {"--json-errors", "", "Tell an error as one JSON object on standard error", "Options", Values::None, {}},
+        {"-h,--help", "", "Print this", "Options", Values::None, {}}};
     return kOptions;
 }
 

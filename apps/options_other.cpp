@@ -27,6 +27,7 @@ void recipe_options(Command& command, RunRecipe& recipe) {
                   noted("--weight-format", [&wanted](const std::string& text) {
                       wanted.compression.weight_format = text == "stored" ? "" : text;
                   }));
+    command.choices({"fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4", "stored"});
     command.flag("--sym", "As in export: int8, int4 without zero points", [&recipe, &wanted]() {
         recipe.given.emplace_back("--sym");
         wanted.compression.sym = true;
@@ -35,6 +36,7 @@ void recipe_options(Command& command, RunRecipe& recipe) {
                   noted("--group-size", whole_into(wanted.compression.group_size)));
     command.value("--task", "TASK", "As in export: text-generation-with-past leaves out a vision tower [auto]",
                   noted("--task", text_into(wanted.task)));
+    command.choices({"auto", "text-generation-with-past", "image-text-to-text"});
     hub_options(command, wanted.hub);
 }
 
@@ -133,6 +135,7 @@ Command cache_options(CacheCommand& out) {
                       }
                       out.action = text == "list" ? CacheAction::List : CacheAction::Clear;
                   });
+    command.choices({"list", "clear"});
     command.value(
         "key", "KEY", "clear: only these, as list names them; * and ? stand for any characters [all]",
         [&out](const std::string& text) { out.keys.push_back(text); }, Values::Many);
