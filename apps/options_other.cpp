@@ -111,6 +111,8 @@ Command check_options(CheckCommand& out) {
     hub_options(command, out.hub);
     command.value("--text", "FILE", "UTF-8 text to read [a built-in one]", path_into(options.text));
     command.value("--prompt", "TEXT", "Text to read", text_into(options.prompt));
+    command.value("--image", "FILE", "Picture to look at, with a vision-language directory [a built-in one]",
+                  path_into(options.image));
     command.value("--tokens", "N", "Tokens to read at most [300]", count_into(options.tokens));
     command.value("--device", "NAME", "OpenVINO device [CPU]", text_into(options.device));
     command.value("--threads", "N", "Threads of the reference; 0 takes one per core [0]", count_into(options.threads));
