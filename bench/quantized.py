@@ -166,7 +166,7 @@ def write_tokenizer(folder: Path, entries: int) -> None:
     frequent = [letter for letter in letters if letter.isascii() and letter.isalpha()] + ["Ġ"]
     while len(tokens) < entries:
         left = chance.choice(tokens if chance.random() < 0.5 else frequent)
-        right = chance.choice(tokens[256:] or frequent) if chance.random() < 0.5 else chance.choice(frequent)
+        right = chance.choice(tokens if chance.random() < 0.5 else frequent)
         if len(left) + len(right) <= 12 and left + right not in known:
             tokens.append(left + right)
             known.add(left + right)
