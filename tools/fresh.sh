@@ -229,7 +229,7 @@ try_wheel() {
     python3 /srv/$(basename "$work"/pip-*.whl)/pip --python venv install -q /srv/$(basename "$wheel")" \
     >"$work/pip.log" 2>&1 || { tail -n 20 "$work/pip.log" && failed "pip cannot install $wheel"; }
   try_program venv/bin/deltavino
-  inside plain "venv/bin/python -c 'import deltavino; print(deltavino.inspect(\"out\")[\"task\"])'" >/dev/null ||
+  inside plain "venv/bin/python -c 'import deltavino; print(deltavino.inspect(\"out\")[\"kind\"])'" >/dev/null ||
     failed "the functions of $wheel do not work"
   say "$wheel works without a compiler: $((SECONDS - begin)) s"
 }

@@ -21,4 +21,4 @@ def test_python_of_documents(installed, tmp_path: Path, document: str) -> None: 
     if document == "README.md":
         assert "red circle" in done.stdout
     else:
-        assert "3 cannot" in done.stdout and "True good" in done.stdout
+        assert "3 cannot" in done.stdout and "True the export is right" in done.stdout
