@@ -116,7 +116,12 @@ private:
         const std::vector<Ids> rows{longer, shorter};
         for (reference::Index i = 0; i < 2; ++i) {
             const std::size_t last = rows[static_cast<std::size_t>(i)].size() - 1;
-            alone.row(i) = model.logits(rows[static_cast<std::size_t>(i)], std::span(&last, 1), kPiece).row(0);
+            const Matrix logits = model.logits(rows[static_cast<std::size_t>(i)], std::span(&last, 1), kPiece);
+            if (logits.cols() != exact.cols()) {
+                fail(ErrorKind::Input, "cannot use the model: its logits have {} and then {} columns", exact.cols(),
+                     logits.cols());
+            }
+            alone.row(i) = logits.row(0);
         }
         add({form_item("batch padded on the left", alone, model.padded_logits(rows))});
         try {

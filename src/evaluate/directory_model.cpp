@@ -61,6 +61,10 @@ std::string place_of(const std::string& name) {
     static const std::regex kOwn(R"(^.*layers\.(\d+)/(mixer_residual|residual)$)");
     static const std::regex kTraced(R"(^.*layers\.(\d+)/aten::add/Add(_1)?$)");
     std::smatch match;
+    constexpr std::size_t kMostBytes = 1000;  // std::regex recurses for each character
+    if (name.size() > kMostBytes) {
+        return {};
+    }
     if (std::regex_match(name, match, kOwn)) {
         return fmt::format("layer {}, {}", match[1].str(), match[2] == "residual" ? "feed-forward" : "mixer");
     }
@@ -70,10 +74,23 @@ std::string place_of(const std::string& name) {
     return {};
 }
 
+// A graph may say one shape and compute another.
+void require_logits(const ov::Tensor& logits, std::size_t rows, std::size_t tokens) {
+    const ov::Shape shape = logits.get_shape();
+    if (shape.size() != 3 || shape[0] != rows || shape[1] != tokens || shape[2] == 0) {
+        fail(ErrorKind::Input, "cannot use the model: its logits for {} texts of {} tokens have shape {}, expected [{}, "
+             "{}, vocabulary]", rows, tokens, shape.to_string(), rows, tokens);
+    }
+}
+
 // Rows of the logits of one piece that are wanted, copied to their place.
 void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,
                  Matrix& out) {
+    require_logits(logits, 1, count);
     const std::size_t vocabulary = logits.get_shape().back();
+    if (out.size() != 0 && static_cast<std::size_t>(out.cols()) != vocabulary) {
+        fail(ErrorKind::Input, "cannot use the model: its logits have {} and then {} columns", out.cols(), vocabulary);
+    }
     if (out.size() == 0) {
         out.resize(static_cast<reference::Index>(wanted.size()), static_cast<reference::Index>(vocabulary));
     }
@@ -86,6 +103,14 @@ void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count,
 }
 
 }  // namespace
+
+std::size_t position_axes(const ov::PartialShape& shape) {
+    if (shape.size() < 2 || (shape[0].is_static() && shape[0].get_length() != 3 && shape[0].get_length() != 4)) {
+        fail(ErrorKind::Input, "cannot use the model: its position_ids have shape {}, expected 3 or 4 axes first",
+             shape.to_string());
+    }
+    return shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length()) : 3;
+}
 
 ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std::string& precision) {
     return runtime::compile_properties(core, {device, precision});
@@ -104,7 +129,13 @@ ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embedd
         core.compile_model(embeddings, "CPU", exact_properties(core, "CPU", "f32")).create_infer_request();
     request.set_input_tensor(tensor_of(ids, {1, ids.size()}));
     request.infer();
-    return request.get_output_tensor();
+    ov::Tensor embeddings = request.get_output_tensor();
+    const ov::Shape shape = embeddings.get_shape();
+    if (shape.size() != 3 || shape[0] != 1 || shape[1] != ids.size()) {
+        fail(ErrorKind::Input, "cannot use the model: its embeddings of {} tokens have shape {}, expected [1, {}, hidden]",
+             ids.size(), shape.to_string(), ids.size());
+    }
+    return embeddings;
 }
 
 DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory) : core_(core) {
@@ -175,7 +206,7 @@ void DirectoryModel::set_inputs(ov::InferRequest& request, const std::vector<Ids
             request.set_tensor(names::kPositionIds, tensor_of(positions, {count, length}));
             continue;
         }
-        const std::size_t axes = shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length()) : 3;
+        const std::size_t axes = position_axes(shape);
         Ids all;
         for (std::size_t axis = 0; axis < axes; ++axis) {
             all.insert(all.end(), positions.begin(), positions.end());
@@ -219,9 +250,11 @@ Matrix DirectoryModel::padded_logits(const std::vector<Ids>& rows) {
         set_inputs(request_, padded, mask, 0);
         request_.infer();
         const ov::Tensor logits = request_.get_tensor(names::kLogits);
-        const std::size_t vocabulary = logits.get_shape().back();
+        const ov::Shape shape = logits.get_shape();
+        const std::size_t given = shape.size() == 3 && shape[1] == 1 ? 1 : width;  // or the last token only
+        require_logits(logits, rows.size(), given);
+        const std::size_t vocabulary = shape.back();
         last.resize(static_cast<reference::Index>(rows.size()), static_cast<reference::Index>(vocabulary));
-        const std::size_t given = logits.get_shape()[1];  // a model may compute the last token only
         for (std::size_t i = 0; i < rows.size(); ++i) {
             std::memcpy(last.row(static_cast<reference::Index>(i)).data(),
                         logits.data<float>() + ((i + 1) * given - 1) * vocabulary, vocabulary * sizeof(float));
@@ -253,6 +286,10 @@ std::map<std::string, Matrix> DirectoryModel::layer_outputs(const Ids& ids, cons
         for (std::size_t i = 0; i < places.size(); ++i) {
             const ov::Tensor tensor = request.get_output_tensor(first + i);
             const ov::Shape shape = tensor.get_shape();
+            if (shape.size() != 3 || shape[0] != 1) {
+                fail(ErrorKind::Input, "cannot use the model: {} gives shape {}, expected [1, tokens, hidden]", places[i],
+                     shape.to_string());
+            }
             const Eigen::Map<const Matrix> values(tensor.data<float>(), static_cast<reference::Index>(shape[1]),
                                                   static_cast<reference::Index>(shape[2]));
             outputs.emplace(places[i], values);

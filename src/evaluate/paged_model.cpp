@@ -64,7 +64,7 @@ void PagedModel::make_tables(std::size_t tokens) {
         const std::string name = input.get_any_name();
         if (is_key_or_value(name)) {
             const ov::PartialShape& shape = input.get_partial_shape();  // [blocks, heads, block size, width]
-            if (shape.size() == 4 && shape[2].is_static()) {
+            if (shape.size() == 4 && shape[2].is_static() && shape[2].get_length() > 0) {
                 block_size_ = static_cast<std::size_t>(shape[2].get_length());
             }
         }
@@ -123,9 +123,7 @@ Matrix PagedModel::logits(const Ids& ids, const std::optional<ov::Tensor>& embed
                     continue;
                 }
                 const ov::PartialShape& shape = input.get_partial_shape();
-                const std::size_t axes = shape.size() == 1      ? 1
-                                         : shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length())
-                                                                : 3;
+                const std::size_t axes = shape.size() == 1 ? 1 : position_axes(shape);
                 ov::Tensor positions(ov::element::i64, shape.size() == 1 ? ov::Shape{count} : ov::Shape{axes, count});
                 for (std::size_t i = 0; i < axes * count; ++i) {
                     positions.data<std::int64_t>()[i] = static_cast<std::int64_t>(begin + i % count);
@@ -147,7 +145,12 @@ Matrix PagedModel::logits(const Ids& ids, const std::optional<ov::Tensor>& embed
             }
             request_.infer();
             const ov::Tensor logits = request_.get_output_tensor(0);
-            const std::size_t vocabulary = logits.get_shape().back();
+            const std::size_t vocabulary = logits.get_shape().empty() ? 0 : logits.get_shape().back();
+            const bool same = kept.size() == 0 || static_cast<std::size_t>(kept.cols()) == vocabulary;
+            if (vocabulary == 0 || logits.get_size() != count * vocabulary || !same) {
+                fail(ErrorKind::Input, "cannot use the model: its paged form gives logits of shape {} for {} tokens",
+                     logits.get_shape().to_string(), count);
+            }
             if (kept.size() == 0) {
                 kept.resize(static_cast<reference::Index>(wanted.size()), static_cast<reference::Index>(vocabulary));
             }

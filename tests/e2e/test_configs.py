@@ -4,6 +4,8 @@ Each is exported to the very bytes of the plain checkpoint, or refused with a me
 """
 
 import copy
+import hashlib
+import itertools
 import json
 import resource
 import shutil
@@ -28,6 +30,9 @@ class Variant:
     tensors: dict  # name -> (dtype, shape, bytes)
     shards: dict = field(default_factory=dict)  # name -> file; one file for the rest
     index: str = ""  # file name
+    promised: dict = field(default_factory=dict)  # name -> file: entries of the index that no file keeps
+    unlisted: set = field(default_factory=set)  # names that the index leaves out
+    linked: bool = False  # the files are links to blobs, as in the cache of the Hub
     files: dict = field(default_factory=dict)  # other files
 
     @property
@@ -38,6 +43,8 @@ class Variant:
         self.tensors = {change(name): tensor for name, tensor in self.tensors.items()}
 
     def write(self, folder: Path) -> Path:
+        if self.linked:
+            return self.link(folder)
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(self.config))
         for file in {self.shards.get(name, "model.safetensors") for name in self.tensors}:
@@ -47,10 +54,23 @@ class Variant:
             )
         if self.index:
             weight_map = {name: self.shards.get(name, "model.safetensors") for name in self.tensors}
-            (folder / self.index).write_text(json.dumps({"weight_map": weight_map}))
+            listed = {n: file for n, file in weight_map.items() if n not in self.unlisted} | self.promised
+            (folder / self.index).write_text(json.dumps({"weight_map": listed}))
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
         return folder
+
+    def link(self, folder: Path) -> Path:
+        """Blobs by their hash, and a snapshot of relative links to them."""
+        self.linked = False
+        blobs, snapshot = folder / "blobs", folder / "snapshots" / folder.name
+        folder.mkdir()
+        snapshot.mkdir(parents=True)
+        for file in self.write(blobs).iterdir():
+            blob = blobs / hashlib.sha256(file.name.encode()).hexdigest()
+            file.rename(blob)
+            (snapshot / file.name).symlink_to(Path("../../blobs") / blob.name)
+        return snapshot
 
 
 def read(name: str) -> Variant:
@@ -138,11 +158,31 @@ def old_types(v: Variant) -> None:
     v.text["rope_parameters"]["type"] = v.text["rope_parameters"].pop("rope_type")
 
 
+def links_of_a_cache(v: Variant) -> None:
+    odd_shards(v)
+    v.linked = True
+
+
+def promised_head(v: Variant) -> None:
+    odd_shards(v)
+    v.promised = {"mtp.fc.weight": "layers-0.safetensors", "mtp.norm.weight": "layers-1.safetensors"}
+    for name in [name for name in v.tensors if name.startswith("mtp.")]:
+        del v.tensors[name]
+
+
+def unlisted_weights(v: Variant) -> None:
+    odd_shards(v)
+    v.unlisted = {LANGUAGE + "norm.weight", LANGUAGE + "embed_tokens.weight"}
+
+
 EQUAL: dict[str, tuple[Callable[[Variant], None], str]] = {
     # name: change, a word that must be in the notes
     "single file": (lambda v: None, ""),
     "odd shard names": (odd_shards, ""),
     "numbered shards without an index": (numbered_shards, ""),
+    "index promises what no shard has": (promised_head, ""),
+    "shards have what no index lists": (unlisted_weights, "2 tensors that the index does not list"),
+    "links of the Hub's cache": (links_of_a_cache, ""),
     "index under another name": (
         lambda v: (odd_shards(v), setattr(v, "index", "model.bf16.safetensors.index.json")),
         "",
@@ -181,6 +221,15 @@ EQUAL: dict[str, tuple[Callable[[Variant], None], str]] = {
 }
 
 
+def test_tables_are_whole(capsys):
+    """The rows that the tests below run, and their count."""
+    with capsys.disabled():
+        print(f"\n{len(EQUAL)} variants give the bytes of the plain checkpoint: {', '.join(EQUAL)}")
+        print(f"{len(PREFIXES)} prefixes of text models: {', '.join(map(repr, PREFIXES))}")
+        print(f"{len(REFUSED)} variants are refused: {', '.join(REFUSED)}")
+    assert len(EQUAL) >= 32 and len(PREFIXES) >= 5 and len(REFUSED) >= 25
+
+
 @pytest.mark.parametrize("name", EQUAL)
 def test_variant_gives_the_same_model(deltavino, plain, base, tmp_path, name):
     change, note = EQUAL[name]
@@ -193,12 +242,17 @@ def test_variant_gives_the_same_model(deltavino, plain, base, tmp_path, name):
         assert (tmp_path / "out" / file).read_bytes() == (base / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("form", ["model.", "language_model.model.", "language_model.", ""])
+PREFIXES = {form: (form,) for form in ("model.", "language_model.model.", "language_model.", "")}
+PREFIXES["three in one file"] = ("model.", LANGUAGE, "language_model.model.")
+
+
+@pytest.mark.parametrize("form", PREFIXES)
 def test_prefixes_of_text_models(deltavino, plain, base, tmp_path, form):
     """Names in the file follow the checkpoint's, the weights do not change."""
     variant = copy.deepcopy(plain["dense-vl"])
     variant.config = variant.config["text_config"]
-    variant.rename(lambda name: name.replace(LANGUAGE, form))
+    forms = itertools.cycle(PREFIXES[form])
+    variant.rename(lambda name: name.replace(LANGUAGE, next(forms)))
     result = deltavino("export", "-m", variant.write(tmp_path / "in"), tmp_path / "out", *TEXT)
     assert result.returncode == 0, result.stderr
     assert "taken off" not in result.stderr
