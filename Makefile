@@ -1,5 +1,5 @@
 # `make` prints what there is; README.md says what it needs.
-.PHONY: help setup build build-tests demo test unit parity fresh dev format tidy sanitize assertions clang clean
+.PHONY: help setup build build-tests demo test unit parity fresh dev format tidy sanitize assertions clang fuzz clean
 
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
@@ -16,7 +16,7 @@ help:
 	@echo 'make test     builds and runs all tests that need no torch'
 	@echo 'make parity   comparisons with transformers, tokenizers, nncf and optimum-intel (installs torch)'
 	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
-	@echo 'make format, tidy, clang, assertions, sanitize    the other gates of .ci/run; `make dev` installs their tools'
+	@echo 'make format, tidy, clang, assertions, sanitize, fuzz    the other gates of .ci/run; `make dev` installs their tools'
 	@echo 'make clean    removes what was built'
 
 setup:
@@ -70,6 +70,13 @@ sanitize: setup
 	@$(CMAKE) --build --preset asan --target deltavino_unit_tests --parallel $(JOBS)
 	@UBSAN_OPTIONS=print_stacktrace=1 build-asan/deltavino_unit_tests --gtest_brief=1
 	@echo 'NOT RUN: numeric tests (OpenVINO loads TBB by dlopen, which fails under the address sanitizer)'
+
+SECONDS_EACH := $(or $(SECONDS),20)
+fuzz: setup
+	@tools/setup.sh --fuzz || { echo 'NOT RUN: clang or its runtime for libFuzzer cannot be had'; exit 75; }
+	@tools/configure.sh fuzz
+	@$(CMAKE) --build --preset fuzz --target deltavino_fuzz --parallel $(JOBS)
+	@$(PYTHON) tests/fuzz/run.py build-fuzz --seconds $(SECONDS_EACH) $(TARGETS)
 
 clean:
 	rm -rf build build-* demo-out

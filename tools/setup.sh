@@ -4,6 +4,7 @@
 #   tools/setup.sh            what the build, the demo and the tests need: .venv
 #   tools/setup.sh --parity   the peers of the comparisons: .venv-parity
 #   tools/setup.sh --dev      what the gates of CI need: clang, .venv-dev
+#   tools/setup.sh --fuzz     what `make fuzz` needs: clang and its runtime
 #   tools/setup.sh --fresh    what `make fresh` needs: debootstrap
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -112,6 +113,7 @@ case "${1:-}" in
   --fresh) packages debootstrap ;;
   --parity) packages $(python_packages) && environment .venv-parity requirements-parity.txt ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
+  --fuzz) packages clang-19 libclang-rt-19-dev ;;
   "")
     packages $build_packages $(python_packages)
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
