@@ -78,8 +78,10 @@ std::string place_of(const std::string& name) {
 void require_logits(const ov::Tensor& logits, std::size_t rows, std::size_t tokens) {
     const ov::Shape shape = logits.get_shape();
     if (shape.size() != 3 || shape[0] != rows || shape[1] != tokens || shape[2] == 0) {
-        fail(ErrorKind::Input, "cannot use the model: its logits for {} texts of {} tokens have shape {}, expected [{}, "
-             "{}, vocabulary]", rows, tokens, shape.to_string(), rows, tokens);
+        fail(ErrorKind::Input,
+             "cannot use the model: its logits for {} texts of {} tokens have shape {}, expected [{}, "
+             "{}, vocabulary]",
+             rows, tokens, shape.to_string(), rows, tokens);
     }
 }
 
@@ -132,8 +134,9 @@ ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embedd
     ov::Tensor embeddings = request.get_output_tensor();
     const ov::Shape shape = embeddings.get_shape();
     if (shape.size() != 3 || shape[0] != 1 || shape[1] != ids.size()) {
-        fail(ErrorKind::Input, "cannot use the model: its embeddings of {} tokens have shape {}, expected [1, {}, hidden]",
-             ids.size(), shape.to_string(), ids.size());
+        fail(ErrorKind::Input,
+             "cannot use the model: its embeddings of {} tokens have shape {}, expected [1, {}, hidden]", ids.size(),
+             shape.to_string(), ids.size());
     }
     return embeddings;
 }
@@ -287,8 +290,8 @@ std::map<std::string, Matrix> DirectoryModel::layer_outputs(const Ids& ids, cons
             const ov::Tensor tensor = request.get_output_tensor(first + i);
             const ov::Shape shape = tensor.get_shape();
             if (shape.size() != 3 || shape[0] != 1) {
-                fail(ErrorKind::Input, "cannot use the model: {} gives shape {}, expected [1, tokens, hidden]", places[i],
-                     shape.to_string());
+                fail(ErrorKind::Input, "cannot use the model: {} gives shape {}, expected [1, tokens, hidden]",
+                     places[i], shape.to_string());
             }
             const Eigen::Map<const Matrix> values(tensor.data<float>(), static_cast<reference::Index>(shape[1]),
                                                   static_cast<reference::Index>(shape[2]));

@@ -83,8 +83,8 @@ PictureSettings picture_settings(const SettingsFile& file, const JsonReader& rea
     // The smallest picture has one merged patch, in all frames.
     const std::uint64_t side = std::uint64_t{settings.patch_size} * settings.merge_size;
     if (side * side > kMostMinPixels / settings.temporal_patch_size) {
-        problems.add(fmt::format("patches of {} x {} pixels, merged {} x {}, in {} frames are too large", settings.patch_size,
-                                 settings.patch_size, settings.merge_size, settings.merge_size,
+        problems.add(fmt::format("patches of {} x {} pixels, merged {} x {}, in {} frames are too large",
+                                 settings.patch_size, settings.patch_size, settings.merge_size, settings.merge_size,
                                  settings.temporal_patch_size));
     }
     read_colours(reader, "image_mean", settings.mean);

@@ -1,9 +1,9 @@
 #include "fuzz/harness.hpp"
 
+#include <unistd.h>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <unistd.h>
 
 namespace deltavino::fuzz {
 

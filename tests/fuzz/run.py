@@ -63,7 +63,7 @@ def main() -> int:
     arguments = parser.parse_args()
     build = arguments.build.resolve()
     subprocess.run([sys.executable, HERE / "seeds.py", build / "seeds"], check=True)
-    targets = arguments.targets or sorted(p.name.removesuffix("_fuzz.cpp") for p in HERE.glob("*_fuzz.cpp"))
+    targets = arguments.targets or sorted(p.stem.removesuffix("_fuzz") for p in HERE.glob("*_fuzz.*"))
     with ThreadPoolExecutor(arguments.jobs) as pool:
         good = True
         for line, fine in pool.map(lambda target: run(build, target, arguments.seconds), targets):

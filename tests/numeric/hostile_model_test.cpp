@@ -28,8 +28,8 @@ void write_model(const std::filesystem::path& directory, const Make& make) {
     ov::ParameterVector inputs;
     for (const char* name : {names::kInputIds, names::kAttentionMask, names::kBeamIdx}) {
         const bool beam = name == std::string_view(names::kBeamIdx);
-        inputs.push_back(std::make_shared<ov::op::v0::Parameter>(beam ? ov::element::i32 : ov::element::i64,
-                                                                 beam ? ov::PartialShape{-1} : ov::PartialShape{-1, -1}));
+        inputs.push_back(std::make_shared<ov::op::v0::Parameter>(
+            beam ? ov::element::i32 : ov::element::i64, beam ? ov::PartialShape{-1} : ov::PartialShape{-1, -1}));
         inputs.back()->get_output_tensor(0).set_names({name});
     }
     const auto wide = std::make_shared<ov::op::v0::Convert>(inputs[0], ov::element::f32);
@@ -57,8 +57,8 @@ std::string refusal(const Make& make, std::size_t piece) {
 
 TEST(HostileModel, LogitsOfTheLastTokenOnly) {
     const Make last = [](const ov::Output<ov::Node>& ids) {
-        return unsqueezed(std::make_shared<ov::op::v8::Gather>(ids, number(-1), Constant::create(ov::element::i64, {}, {1})),
-                          2);
+        return unsqueezed(
+            std::make_shared<ov::op::v8::Gather>(ids, number(-1), Constant::create(ov::element::i64, {}, {1})), 2);
     };
     EXPECT_NE(refusal(last, 5).find("expected [1, 5, vocabulary]"), std::string::npos);
 }

@@ -38,7 +38,8 @@ IrWeights weights_of(const ov::Shape& zero_points, const ov::Shape& scales, cons
     const auto zeros =
         Constant::create(ov::element::f32, zero_points, std::vector<float>(ov::shape_size(zero_points), 1.0f));
     const auto scale = Constant::create(ov::element::f32, scales, std::vector<float>(ov::shape_size(scales), 2.0f));
-    const auto value = std::make_shared<ov::op::v1::Multiply>(std::make_shared<ov::op::v1::Subtract>(wide, zeros), scale);
+    const auto value =
+        std::make_shared<ov::op::v1::Multiply>(std::make_shared<ov::op::v1::Subtract>(wide, zeros), scale);
     return IrWeights({model_of({value})}, otherwise);
 }
 
@@ -52,10 +53,10 @@ TEST(HostileIr, WeightsWhoseGroupsDoNotFitAreNotRead) {
     };
     EXPECT_TRUE(is_read({4, 1}, {4, 1}));
     EXPECT_TRUE(is_read({1}, {4, 1}));
-    EXPECT_FALSE(is_read({2, 1, 1}, {4, 1}));        // zero points of other groups than the scales
-    EXPECT_FALSE(is_read({4, 1}, {16, 4, 8}));       // more scales than values
-    EXPECT_FALSE(is_read({1}, {5, 1, 1}));           // groups that go over the end of rows
-    EXPECT_FALSE(is_read({1}, {1}));                 // one scale for all rows
+    EXPECT_FALSE(is_read({2, 1, 1}, {4, 1}));   // zero points of other groups than the scales
+    EXPECT_FALSE(is_read({4, 1}, {16, 4, 8}));  // more scales than values
+    EXPECT_FALSE(is_read({1}, {5, 1, 1}));      // groups that go over the end of rows
+    EXPECT_FALSE(is_read({1}, {1}));            // one scale for all rows
 }
 
 TEST(HostileIr, ValuesWidenedByThemselvesAreWalkedOnce) {
@@ -74,8 +75,8 @@ TEST(HostileIr, LongNamesOfStatesAreNoNamesOfStates) {
     const test::TemporaryDirectory directory;
     const std::string digits(1u << 20, '1');
     const std::string id = "cache_params.past.conv." + digits + "cache_params.present.conv." + digits;
-    const auto variable = std::make_shared<ov::op::util::Variable>(
-        ov::op::util::VariableInfo{ov::PartialShape{1}, ov::element::f32, id});
+    const auto variable =
+        std::make_shared<ov::op::util::Variable>(ov::op::util::VariableInfo{ov::PartialShape{1}, ov::element::f32, id});
     const auto begin = Constant::create(ov::element::f32, {1}, {0.0f});
     const auto read = std::make_shared<ov::op::v6::ReadValue>(begin, variable);
     const auto write = std::make_shared<ov::op::v6::Assign>(read, variable);

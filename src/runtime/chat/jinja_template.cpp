@@ -18,7 +18,8 @@ ChatTemplate ChatTemplate::parse(std::string_view text, std::string name, std::u
         meter.wrong("the template is not UTF-8");
     }
     ChatTemplate made;
-    made.parsed_ = std::make_shared<const Parsed>(Parsed{std::move(name), most_steps, jinja::parse_template(text, meter)});
+    made.parsed_ =
+        std::make_shared<const Parsed>(Parsed{std::move(name), most_steps, jinja::parse_template(text, meter)});
     return made;
 }
 
