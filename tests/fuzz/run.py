@@ -37,8 +37,6 @@ def run(build: Path, target: str, seconds: int) -> tuple[str, bool]:
         folder.mkdir(parents=True, exist_ok=True)
     before = set(found.iterdir())
     command = [build / f"{target}_fuzz", *OPTIONS, f"-max_total_time={seconds}", f"-artifact_prefix={found}/"]
-    words = HERE / "words" / f"{target}.dict"
-    command += [f"-dict={words}"] if words.exists() else []
     command += [f"-detect_leaks={LEAKS.get(target, '1')}", corpus, build / "seeds" / target]
     log = found.with_suffix(".log")
     with log.open("wb") as out:

@@ -50,7 +50,8 @@ def entry(dtype: str, shape: list[int], begin: int, end: int) -> dict:
 
 
 def json_seeds() -> Seeds:
-    texts = ['{"a": 1, "b": [2, 3.5e300], "c": {"d": null}}', "[" * 63 + "]" * 63, '{"weight_map": {"a": "b", "c": [1]}}',
+    texts = ['{"a": 1, "b": [2, 3.5e300], "c": {"d": null}}', "[" * 63 + "]" * 63,
+             '{"weight_map": {"a": "b", "c": [1]}}',
              '{"a": -1, "b": 18446744073709551615, "c": 18446744073709551616}', '"\\ud83d\\ude00\\u0000"', "\ufeff{}",
              '{"a": true, "b": "text", "c": [0, 1, 2147483647]}', "1e999", "123"]  # fmt: skip
     return {f"text{i}": text.encode() for i, text in enumerate(texts)}
@@ -70,14 +71,17 @@ def safetensors_seeds() -> Seeds:
 def shard_seeds() -> Seeds:
     a = safetensors({"model.a": entry("F32", [1], 0, 4)}, bytes(4))
     b = safetensors({"model.language_model.b": entry("F16", [1], 0, 2)}, bytes(2))
-    index = {"metadata": {"total_size": 6}, "weight_map": {"model.a": "x.safetensors", "model.b": "layers-0.safetensors"}}
+    index = {"metadata": {"total_size": 6},
+             "weight_map": {"model.a": "x.safetensors", "model.b": "layers-0.safetensors"}}  # fmt: skip
+    wrapped = safetensors({"base_model.model._orig_mod.model.a": entry("U8", [1], 0, 1)}, b"1")
     return {
-        "index": packed(model__safetensors__index__json=json.dumps(index), **{"x__safetensors": a, "layers-0__safetensors": b}),
+        "index": packed(model__safetensors__index__json=json.dumps(index), x__safetensors=a,
+                        **{"layers-0__safetensors": b}),
         "single": packed(model__safetensors=a, other__safetensors=b),
         "numbered": packed(**{"model-00001-of-00002__safetensors": a, "model-00002-of-00002__safetensors": b}),
         "lost": packed(**{"model-00001-of-00003__safetensors": a}),
         "escape": packed(model__safetensors__index__json='{"weight_map": {"a": "../x.safetensors"}}'),
-        "wrapped": packed(model__safetensors=safetensors({"base_model.model._orig_mod.model.a": entry("U8", [1], 0, 1)}, b"1")),
+        "wrapped": packed(model__safetensors=wrapped),
         "aria": packed(model__safetensors=a, model__safetensors__aria2=b""),
     }  # fmt: skip
 
@@ -181,12 +185,15 @@ def tokenizer_seeds() -> Seeds:
         "bare": micro_tokenizer(normalizer=None, pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True}),
         "other": micro_tokenizer(model={"type": "Unigram", "vocab": [["a", -1.5]]}),
     }
-    seeds = {name: packed(tokenizer__json=json.dumps(value), tokenizer_config__json=config) for name, value in texts.items()}
+    seeds = {}
+    for name, value in texts.items():
+        seeds[name] = packed(tokenizer__json=json.dumps(value), tokenizer_config__json=config)
     seeds["alone"] = json.dumps(texts["plain"], ensure_ascii=False).encode()
     seeds["old"] = packed(
         tokenizer__json=json.dumps(texts["plain"]), tokenizer_config__json="{}", added_tokens__json='{"<x>": 7}',
         special_tokens_map__json='{"eos_token": "<|im_end|>", "additional_special_tokens": ["<y>"]}',
-        config__json='{"eos_token_id": 6}', generation_config__json='{"eos_token_id": [6, 1], "pad_token_id": 0}')  # fmt: skip
+        config__json='{"eos_token_id": 6}',
+        generation_config__json='{"eos_token_id": [6, 1], "pad_token_id": 0}')  # fmt: skip
     return seeds
 
 
@@ -194,9 +201,10 @@ def tokenizer_config_seeds() -> Seeds:
     listed = json.dumps({"chat_template": [{"name": "default", "template": "{{ messages[0].content|d }}"}]})
     return {
         "kjv": (KJV / "tokenizer_config.json").read_bytes(),
-        "jinja": packed(tokenizer_config__json='{"bos_token": {"content": "<s>"}}', chat_template__jinja="{{ x is undefined }}"),
+        "jinja": packed(tokenizer_config__json='{"bos_token": {"content": "<s>"}}',
+                        chat_template__jinja="{{ x is undefined }}"),
         "list": packed(tokenizer_config__json=listed, chat_template__json='{"chat_template": "{{ 1 }}"}'),
-        "old": packed(tokenizer_config__json='{"extra_special_tokens": {"image_token": "<i>"}, "model_max_length": 1e30}',
+        "old": packed(tokenizer_config__json='{"extra_special_tokens": {"x_token": "<i>"}, "model_max_length": 1e30}',
                       added_tokens__json='{"a": 3}', special_tokens_map__json='{"pad_token": {"content": "a"}}'),
     }  # fmt: skip
 
@@ -222,7 +230,8 @@ def picture_seeds() -> Seeds:
             exif[0x0112] = 6
             picture.save(out, "PNG" if kind == "png" else "JPEG", exif=exif, **options)
             seeds[f"{mode.replace(';', '')}-{kind}"] = out.getvalue()
-    return seeds | {"webp": b"RIFF\x10\0\0\0WEBPVP8 ", "tiff": b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"}
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+    return seeds | {"webp": b"RIFF\x10\0\0\0WEBPVP8 ", "tiff": tiff}
 
 
 def picture_settings_seeds() -> Seeds:
@@ -232,7 +241,7 @@ def picture_settings_seeds() -> Seeds:
     return {
         "kjv": packed(preprocessor_config__json=one, video_preprocessor_config__json=video),
         "both": packed(processor_config__json=f'{{"image_processor": {one}, "video_processor": {video}}}',
-                       config__json='{"vision_config": {"num_position_embeddings": 2304}, "max_position_embeddings": 64}'),
+                       config__json='{"vision_config": {"num_position_embeddings": 4}, "max_position_embeddings": 9}'),
         "usual": packed(preprocessor_config__json=usual),
         "size": packed(preprocessor_config__json='{"size": {"shortest_edge": 3136, "longest_edge": 12845056}}'),
     }  # fmt: skip
