@@ -131,14 +131,14 @@ ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embedd
         core.compile_model(embeddings, "CPU", exact_properties(core, "CPU", "f32")).create_infer_request();
     request.set_input_tensor(tensor_of(ids, {1, ids.size()}));
     request.infer();
-    ov::Tensor embeddings = request.get_output_tensor();
-    const ov::Shape shape = embeddings.get_shape();
+    ov::Tensor embedded = request.get_output_tensor();
+    const ov::Shape shape = embedded.get_shape();
     if (shape.size() != 3 || shape[0] != 1 || shape[1] != ids.size()) {
         fail(ErrorKind::Input,
              "cannot use the model: its embeddings of {} tokens have shape {}, expected [1, {}, hidden]", ids.size(),
              shape.to_string(), ids.size());
     }
-    return embeddings;
+    return embedded;
 }
 
 DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory) : core_(core) {
