@@ -43,7 +43,8 @@ void fuzz_one(std::string_view input) {
     fuzz::expect_error_at_most([&] {
         const checkpoint::Checkpoint checkpoint(folder.path());
         const auto quantization = checkpoint::read_quantization(checkpoint.config_text(), folder.path());
-        for (const graph::TensorRow& row : models::make_plan(checkpoint, "auto", false).table.rows()) {
+        const models::Plan plan = models::make_plan(checkpoint, "auto", false);
+        for (const graph::TensorRow& row : plan.table.rows()) {
             read_rows(checkpoint, quantization, row);
         }
     });

@@ -20,9 +20,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # An input may take this long and this much memory; a machine may have other work to do.
 OPTIONS = ["-timeout=20", "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1"]
-ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
 # OpenVINO keeps what it has read until the process ends.
-LEAKS = {"directory": "0"}
+LEAKS = {"directory": 0}
 
 
 def last(pattern: str, text: str) -> str:
@@ -37,15 +36,17 @@ def run(build: Path, target: str, seconds: int) -> tuple[str, bool]:
         folder.mkdir(parents=True, exist_ok=True)
     before = set(found.iterdir())
     command = [build / f"{target}_fuzz", *OPTIONS, f"-max_total_time={seconds}", f"-artifact_prefix={found}/"]
-    command += [f"-detect_leaks={LEAKS.get(target, '1')}", corpus, build / "seeds" / target]
+    leaks = LEAKS.get(target, 1)
+    command += [f"-detect_leaks={leaks}", corpus, build / "seeds" / target]
+    environment = os.environ | {"ASAN_OPTIONS": f"detect_leaks={leaks}", "UBSAN_OPTIONS": "print_stacktrace=1"}
     log = found.with_suffix(".log")
     with log.open("wb") as out:
-        code = subprocess.run(command, env=os.environ | ENVIRONMENT, stdout=out, stderr=out, check=False).returncode
+        code = subprocess.run(command, env=environment, stdout=out, stderr=out, check=False).returncode
     text = log.read_text(errors="replace")
     new = sorted(set(found.iterdir()) - before)
-    line = (f"{target:18} {last(r'number_of_executed_units: (\d+)', text):>10} runs  "
-            f"cov {last(r'cov: (\d+)', text):>6}  corpus {last(r'corp: (\d+)', text):>5}  "
-            f"rss {last(r'peak_rss_mb: *(\d+)', text):>5} MB")  # fmt: skip
+    runs, coverage = last(r"number_of_executed_units: (\d+)", text), last(r"cov: (\d+)", text)
+    kept, memory = last(r"corp: (\d+)", text), last(r"peak_rss_mb: *(\d+)", text)
+    line = f"{target:18} {runs:>10} runs  cov {coverage:>6}  corpus {kept:>5}  rss {memory:>5} MB"
     if code == 0 and not new:
         return line + "  nothing found", True
     summary = last(r"((?:SUMMARY|ERROR): .*)", text)
@@ -58,7 +59,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     build = arguments.build.resolve()
     subprocess.run([sys.executable, HERE / "seeds.py", build / "seeds"], check=True)
     targets = arguments.targets or sorted(p.stem.removesuffix("_fuzz") for p in HERE.glob("*_fuzz.*"))
