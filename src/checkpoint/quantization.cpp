@@ -16,11 +16,18 @@ namespace {
 
 constexpr std::string_view kUseOriginal = "use the original checkpoint in bfloat16 or float16";
 
+// Every size is tried for every weight.
 template <typename Value>
 void add_once(std::vector<Value>& values, const Value& value) {
-    if (std::find(values.begin(), values.end(), value) == values.end()) {
-        values.push_back(value);
+    constexpr std::size_t kMost = 64;
+    if (std::find(values.begin(), values.end(), value) != values.end()) {
+        return;
     }
+    if (values.size() == kMost) {
+        fail(ErrorKind::Input, "cannot read quantization_config: it names more than {} sizes of groups or blocks",
+             kMost);
+    }
+    values.push_back(value);
 }
 
 // Reads the object of one method.

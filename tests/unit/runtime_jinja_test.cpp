@@ -114,6 +114,11 @@ TEST(ChatTemplate, WithoutAnEndEnds) {
                  "{% for a in range(99999) %}" + std::string(2000, 'x') + "{% endfor %}");
     expect_error(ErrorKind::Unsupported, "nested",
                  "{% set n = namespace(l=[]) %}{% for a in range(9999) %}{% set n.l = [n.l] %}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "bytes",
+                 "{% set n = namespace(a=(1,)) %}{% for i in range(99) %}{% set n.a = (n.a, n.a) %}{% endfor %}"
+                 "{{ {n.a: 1} }}");
+    expect_error(ErrorKind::Unsupported, "bytes",
+                 "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ {}.get(s) }}{% endfor %}");
     expect_error(ErrorKind::Unsupported, "deep", "{{ " + repeated("(", 100000) + "1" + repeated(")", 100000) + " }}");
     expect_error(ErrorKind::Unsupported, "deep", "{{ " + repeated("not ", 100000) + "1 }}");
     expect_error(ErrorKind::Unsupported, "deep", repeated("{% if 1 %}", 100000));

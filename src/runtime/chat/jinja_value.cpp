@@ -213,8 +213,10 @@ std::string type_name(const Value& value) {
     return std::visit(Namer{}, value.storage());
 }
 
-std::optional<std::string> hash_key(const Value& value) {
+std::optional<std::string> find_hash_key(Meter& meter, const Value& value) {
+    meter.step();
     if (const Text* text = value.text()) {
+        meter.allocate(text->size());
         return "s" + text->bytes();
     }
     if (const std::optional<std::int64_t> integer = value.integer()) {
@@ -230,10 +232,11 @@ std::optional<std::string> hash_key(const Value& value) {
     if (value.sequence() != nullptr && value.sequence()->tuple) {
         std::string key = "t";
         for (const Value& item : value.sequence()->items) {
-            const std::optional<std::string> part = hash_key(item);
+            const std::optional<std::string> part = find_hash_key(meter, item);
             if (!part) {
                 return std::nullopt;
             }
+            meter.allocate(part->size());  // a tuple of one tuple twice doubles with each level
             key += fmt::format("{}:{}", part->size(), *part);
         }
         return key;
@@ -248,8 +251,8 @@ std::optional<std::string> hash_key(const Value& value) {
     return std::nullopt;
 }
 
-std::string hash_key(const Meter& meter, const Value& value) {
-    std::optional<std::string> key = hash_key(value);
+std::string hash_key(Meter& meter, const Value& value) {
+    std::optional<std::string> key = find_hash_key(meter, value);
     if (!key) {
         meter.wrong(fmt::format("a {} cannot be a key", type_name(value)));
     }
