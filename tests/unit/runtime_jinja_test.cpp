@@ -119,6 +119,14 @@ TEST(ChatTemplate, WithoutAnEndEnds) {
                  "{{ {n.a: 1} }}");
     expect_error(ErrorKind::Unsupported, "bytes",
                  "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ {}.get(s) }}{% endfor %}");
+    const std::string many = "{% set l = range(99999)|list %}{% set d = dict(a=l) %}" + loop;
+    expect_error(ErrorKind::Unsupported, "steps", many + "{{ 1 if l == l }}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "steps", many + "{{ 1 if d == d }}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "steps",
+                 "{% set s = 'x' * 1000000 %}{% set t = 'x' * 1000000 %}" + loop + "{{ 1 if s == t }}{% endfor %}");
+    EXPECT_EQ(
+        render("{% set s = 'x' * 999999 %}{{ s.rfind(s[:400000] ~ 'y') }} {{ ('y' ~ s).rfind('y' ~ s[:400000]) }}"),
+        "-1 0");
     expect_error(ErrorKind::Unsupported, "deep", "{{ " + repeated("(", 100000) + "1" + repeated(")", 100000) + " }}");
     expect_error(ErrorKind::Unsupported, "deep", "{{ " + repeated("not ", 100000) + "1 }}");
     expect_error(ErrorKind::Unsupported, "deep", repeated("{% if 1 %}", 100000));

@@ -10,6 +10,8 @@
 namespace deltavino::runtime::jinja {
 namespace {
 
+constexpr std::size_t kShort = 32;  // a plain search for this costs at most as many comparisons a byte
+
 // The characters beyond ASCII for which str.isspace() holds.
 constexpr std::array<std::string_view, 19> kWideSpaces{
     "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
@@ -49,12 +51,6 @@ std::size_t line_break(std::string_view text, std::size_t at) {
         }
     }
     return 0;
-}
-
-std::size_t rfind_bytes(std::string_view text, std::string_view needle) {
-    const auto found = std::search(text.rbegin(), text.rend(), needle.rbegin(), needle.rend());
-    return found == text.rend() ? std::string_view::npos
-                                : static_cast<std::size_t>(text.rend() - found) - needle.size();
 }
 
 }  // namespace
@@ -194,7 +190,6 @@ void append_code_point(std::string& out, std::uint32_t c) {
 }
 
 std::size_t find_bytes(std::string_view text, std::string_view needle, std::size_t from) {
-    constexpr std::size_t kShort = 32;  // a plain search costs at most this many comparisons a byte
     if (needle.size() <= kShort) {
         return text.find(needle, from);
     }
@@ -204,6 +199,16 @@ std::size_t find_bytes(std::string_view text, std::string_view needle, std::size
     const auto begin = text.begin() + static_cast<std::ptrdiff_t>(from);
     const auto found = std::search(begin, text.end(), std::boyer_moore_searcher(needle.begin(), needle.end()));
     return found == text.end() ? std::string_view::npos : static_cast<std::size_t>(found - text.begin());
+}
+
+std::size_t rfind_bytes(std::string_view text, std::string_view needle) {
+    if (needle.size() <= kShort) {
+        return text.rfind(needle);
+    }
+    const auto found =
+        std::search(text.rbegin(), text.rend(), std::boyer_moore_searcher(needle.rbegin(), needle.rend()));
+    return found == text.rend() ? std::string_view::npos
+                                : static_cast<std::size_t>(text.rend() - found) - needle.size();
 }
 
 Text strip(const Text& text, Side side, const std::optional<std::string_view>& characters) {

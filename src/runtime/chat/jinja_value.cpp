@@ -302,10 +302,12 @@ bool equal(Meter& meter, const Value& a, const Value& b) {
         return true;
     }
     if (a.text() != nullptr) {
+        meter.step(std::min(a.text()->size(), b.text()->size()) / 64);
         return a.text()->bytes() == b.text()->bytes();
     }
     if (const Sequence* left = a.sequence()) {
         const Sequence* right = b.sequence();
+        meter.step(left->items.size() / 4);  // items that are the same object cost a little, too
         return left->tuple == right->tuple && left->items.size() == right->items.size() &&
                std::equal(left->items.begin(), left->items.end(), right->items.begin(),
                           [&](const Value& x, const Value& y) { return same_object(x, y) || equal(meter, x, y); });
@@ -314,6 +316,7 @@ bool equal(Meter& meter, const Value& a, const Value& b) {
         const Dict* right = b.dict();
         return left->entries.size() == right->entries.size() &&
                std::all_of(left->index.begin(), left->index.end(), [&](const auto& row) {
+                   meter.step(row.first.size() / 64);
                    const Value* other = right->find(row.first);
                    return other != nullptr && equal(meter, left->entries[row.second].second, *other);
                });
@@ -338,6 +341,7 @@ int compare(Meter& meter, const Value& a, const Value& b, const char* operation)
         return order_numbers(a, b);
     }
     if (a.text() != nullptr && b.text() != nullptr) {
+        meter.step(std::min(a.text()->size(), b.text()->size()) / 64);
         return a.text()->bytes().compare(b.text()->bytes());
     }
     const Sequence* left = a.sequence();
