@@ -77,6 +77,8 @@ void expect_error(ErrorKind kind, const std::string& message, const std::string&
     } catch (const Error& error) {
         expect_error(ErrorKind::Unsupported, "steps",
                      "{% set s = '1' * 100000 %}" + loop + "{{ s|float }}{% endfor %}");
+        EXPECT_EQ(render("{% set s = 'x' * 999999 %}{{ s in s ~ 'y' }} {{ (s ~ 'y') in s }} {{ s.find(s[1:] ~ 'y') }}"),
+                  "True False -1");
         EXPECT_EQ(error.kind(), kind) << error.what();
         EXPECT_NE(std::string(error.what()).find(message), std::string::npos) << error.what();
     }
