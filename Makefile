@@ -1,5 +1,6 @@
 # `make` prints what there is; README.md says what it needs.
-.PHONY: help setup build build-tests demo test unit parity fresh dev format tidy sanitize assertions clang fuzz clean
+.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang fuzz clean
+.PHONY: wheel dist packages
 
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
@@ -15,6 +16,11 @@ help:
 	@echo 'make build    the program alone: build/deltavino'
 	@echo 'make test     builds and runs all tests that need no torch'
 	@echo 'make parity   comparisons with transformers, tokenizers, nncf and optimum-intel (installs torch)'
+	@echo 'make gpu      the exports on the GPU plugin of OpenVINO, without a GPU (FULL=1: every family, model and format;'
+	@echo '              DEVICE=GPU: on the GPU of this machine)'
+	@echo 'make wheel    the Python package of this Python, in dist/'
+	@echo 'make dist     the program with the libraries of OpenVINO as one archive, in dist/'
+	@echo 'make packages both, and their tests in environments of their own'
 	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
 	@echo 'make format, tidy, clang, assertions, sanitize, fuzz    the other gates of .ci/run; `make dev` installs their tools'
 	@echo 'make clean    removes what was built'
@@ -45,6 +51,20 @@ parity: build-tests
 fresh:
 	@tools/setup.sh --fresh
 	@tools/fresh.sh $(DISTRO)
+
+gpu: setup
+	@FULL=$(FULL) DEVICE=$(DEVICE) JOBS=$(JOBS) tools/gpu.sh
+
+wheel: setup
+	@tools/setup.sh --wheel
+	@tools/wheel.sh
+
+dist: build
+	@tools/setup.sh --wheel
+	@tools/dist.sh
+
+packages: wheel dist
+	@.venv-wheel/bin/python -m pytest -q tests/wheel
 
 dev: setup
 	@tools/setup.sh --dev
@@ -79,4 +99,4 @@ fuzz: setup
 	@$(PYTHON) tests/fuzz/run.py build-fuzz --seconds $(SECONDS_EACH) $(TARGETS)
 
 clean:
-	rm -rf build build-* demo-out
+	rm -rf build build-* dist demo-out

@@ -53,6 +53,9 @@ void print_json(const Answer& answer) {
 }
 
 void print_statistics(const Answer& answer) {
+    if (is_quiet()) {
+        return;
+    }
     if (answer.ids.empty()) {
         return say("[stopped before the first token]");
     }

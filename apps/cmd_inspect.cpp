@@ -14,7 +14,7 @@ int run_inspect(const InspectCommand& command) {
         ProgressBar progress;
         path = resolve_checkpoint(command.path.string(), command.hub, progress);
     }
-    const Inspection inspection = inspect(path);
+    const Inspection inspection = inspect(path, command.device);
     fmt::print("{}\n", command.json ? inspection.json() : inspection.text());
     return inspection.complete ? 0 : static_cast<int>(ErrorKind::Input);
 }

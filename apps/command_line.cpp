@@ -1,7 +1,9 @@
 // The only file that includes CLI11: it is slow to compile.
 #include "command_line.hpp"
 
+#include "completion.hpp"
 #include "help.hpp"
+#include "progress_bar.hpp"
 
 #include "base/terminal.hpp"
 #include "base/text.hpp"
@@ -38,17 +40,6 @@ public:
 private:
     std::vector<std::string> problems_;
 };
-
-std::vector<std::string> split_names(const std::string& names) {
-    std::vector<std::string> out;
-    std::size_t begin = 0;
-    while (begin <= names.size()) {
-        const std::size_t end = std::min(names.find(',', begin), names.size());
-        out.push_back(names.substr(begin, end - begin));
-        begin = end + 1;
-    }
-    return out;
-}
 
 // The option's long name, as messages call it.
 std::string called(const Option& option) {
@@ -147,6 +138,7 @@ int run_command(const Command& command, const std::vector<std::string>& words) {
     parser.allow_extras();
     parser.set_help_flag();  // ours
     const CLI::Option* help = parser.add_flag("-h,--help");
+    const CLI::Option* quiet = parser.add_flag("-q,--quiet");
     std::map<const CLI::Option*, const Option*> declared;
     for (const Option& option : command.options()) {
         declared.emplace(declare(parser, option), &option);
@@ -156,6 +148,7 @@ int run_command(const Command& command, const std::vector<std::string>& words) {
         fmt::print("{}", command_help(command, terminal_columns(Stream::Output)));
         return 0;
     }
+    be_quiet(quiet->count() > 0);
     take_values(parser, declared, wrong);
     const std::string how = fmt::format("deltavino {} --help", command.name());
     wrong.throw_if_any(how);
@@ -180,7 +173,47 @@ const Command* find(const std::vector<Command>& commands, const std::string& nam
     return nullptr;
 }
 
+// What stands alone: help, versions, scripts for shells.
+bool print_about(const std::vector<Command>& commands, const std::vector<std::string>& words) {
+    const std::string first = words.empty() ? "--help" : words.front();
+    const std::string second = words.size() > 1 ? words[1] : "";
+    if (first == "completion") {
+        fmt::print("{}", completion_script(commands, second));
+    } else if (first == "help" && second == "--man") {
+        fmt::print("{}", man_page(commands));
+    } else if (first == "--version") {
+        fmt::print("{}\n", second == "--json" ? version_json() : version_text());
+    } else if (first == "-h" || first == "--help" || (first == "help" && words.size() == 1)) {
+        fmt::print("{}", program_help(commands, terminal_columns(Stream::Output)));
+    } else {
+        return false;
+    }
+    return true;
+}
+
 }  // namespace
+
+std::vector<std::string> split_names(const std::string& names) {
+    std::vector<std::string> out;
+    std::size_t begin = 0;
+    while (begin <= names.size()) {
+        const std::size_t end = std::min(names.find(',', begin), names.size());
+        out.push_back(names.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    return out;
+}
+
+const std::vector<Option>& common_options() {
+    static const std::vector<Option> kOptions{{"-q,--quiet",
+                                               "",
+                                               "Print no progress, notes or statistics, only results and errors",
+                                               "Options",
+                                               Values::None,
+                                               {}},
+                                              {"-h,--help", "", "Print this", "Options", Values::None, {}}};
+    return kOptions;
+}
 
 void Command::value(std::string names, std::string type, std::string help, Take take, Values values) {
     options_.push_back({std::move(names), std::move(type), std::move(help), group_, values, std::move(take), true,
@@ -202,23 +235,15 @@ void Command::hidden(std::string names, Values values, Take take) {
 
 int run_command_line(const std::vector<Command>& commands, int argc, char** argv) {
     std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-    const std::size_t columns = terminal_columns(Stream::Output);
-    if (!words.empty() && words.front() == "help") {
-        words.erase(words.begin());
-        words.resize(std::min<std::size_t>(words.size(), 1));
-        words.emplace_back("--help");
-    }
-    if (words.empty() || words.front() == "-h" || words.front() == "--help") {
-        fmt::print("{}", program_help(commands, columns));
+    if (print_about(commands, words)) {
         return 0;
     }
-    if (words.front() == "--version") {
-        fmt::print("{}\n", version_text());
-        return 0;
+    if (words.front() == "help") {
+        words = {words[1], "--help"};
     }
     const Command* command = find(commands, words.front());
     if (command == nullptr) {
-        std::vector<std::string> names{"help"};
+        std::vector<std::string> names{"help", "completion"};
         for (const Command& known : commands) {
             names.push_back(known.name());
         }

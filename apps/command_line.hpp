@@ -24,10 +24,17 @@ struct Option {
     std::string help;
     std::string group;  // heading in the help
     Values values = Values::One;
-    Take take;             // of a flag: called with an empty text
-    bool shown = true;     // in the help
-    bool repeated = true;  // may be given more than once; else that is an error
+    Take take;                              // of a flag: called with an empty text
+    bool shown = true;                      // in the help
+    bool repeated = true;                   // may be given more than once; else that is an error
+    std::vector<std::string> choices = {};  // all values that are taken, for completion; empty: others
 };
+
+// What every command takes.
+const std::vector<Option>& common_options();
+
+// "-m,--model" in parts.
+std::vector<std::string> split_names(const std::string& names);
 
 class Command {
 public:
@@ -38,6 +45,8 @@ public:
     void value(std::string names, std::string type, std::string help, Take take, Values values = Values::One);
     void list(std::string names, std::string type, std::string help, Take take);  // one value, may be repeated
     void flag(std::string names, std::string help, std::function<void()> set);
+    // Of the option before.
+    void choices(std::vector<std::string> choices) { options_.back().choices = std::move(choices); }
     // Taken and not shown in the help.
     void hidden(std::string names, Values values, Take take);
     void example(std::string line) { examples_.push_back(std::move(line)); }

@@ -25,6 +25,7 @@ struct ExportCommand {
 struct InspectCommand {
     std::filesystem::path path;  // or a Hub id
     HubOptions hub;
+    std::string device;  // of which the memory is said; empty: none
     bool json = false;
 };
 

@@ -15,10 +15,6 @@ constexpr std::size_t kWideNames = 28;   // columns of the names; longer ones ge
 constexpr std::size_t kNarrowNames = 6;  // on terminals that are not wide
 constexpr std::size_t kWide = 72;
 constexpr std::size_t kNarrowest = 40;  // narrower terminals break the lines themselves
-constexpr const char* kExitCodes =
-    "Exit codes: 0 done, 1 check found a fault, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 6 not to "
-    "be had from the Hub, 70 a bug, "
-    "130 stopped.";
 
 // Words of `text` in lines of at most `columns`; all but the first begin with `indent` spaces.
 std::string wrapped(const std::string& text, std::size_t indent, std::size_t columns) {
@@ -58,7 +54,22 @@ bool positional(const Option& option) {
     return option.names.front() != '-';
 }
 
-// "-m, --model DIR"
+std::string examples_text(const std::vector<std::string>& examples) {
+    std::string out = "\nExamples:\n";
+    for (const std::string& line : examples) {
+        out += fmt::format("  {}\n", line);
+    }
+    return out;
+}
+
+}  // namespace
+
+const char* const kSummary =
+    "deltavino turns Qwen3.5-family checkpoints into OpenVINO models and runs them, without Python.";
+const char* const kExitCodes =
+    "Exit codes: 0 done, 1 check found a fault, 2 wrong usage, 3 bad input, 4 not supported, 5 cannot write, 6 not to "
+    "be had from the Hub, 70 a bug, 130 stopped.";
+
 std::string shown_names(const Option& option) {
     if (positional(option)) {
         return option.names + (option.values == Values::Many ? "..." : "");
@@ -75,15 +86,24 @@ std::string shown_names(const Option& option) {
                : fmt::format("{} {}{}", out, option.type, option.values == Values::Many ? "..." : "");
 }
 
-std::string examples_text(const std::vector<std::string>& examples) {
-    std::string out = "\nExamples:\n";
-    for (const std::string& line : examples) {
-        out += fmt::format("  {}\n", line);
-    }
-    return out;
+std::string heading_of(const Option& option) {
+    return positional(option) ? "Arguments" : option.group;
 }
 
-}  // namespace
+std::vector<std::string> headings_of(const Command& command) {
+    std::vector<std::string> headings;
+    for (const Option& option : command.options()) {
+        const std::string heading = heading_of(option);
+        if (option.shown && std::find(headings.begin(), headings.end(), heading) == headings.end()) {
+            headings.push_back(heading);
+        }
+    }
+    return headings;
+}
+
+std::string version_json() {
+    return fmt::format(R"({{"deltavino": "{}", "openvino": "{}"}})", version(), openvino_version());
+}
 
 std::string version_text() {
     return fmt::format("deltavino {} (OpenVINO {})", version(), openvino_version());
@@ -91,18 +111,17 @@ std::string version_text() {
 
 std::string program_help(const std::vector<Command>& commands, std::size_t columns) {
     columns = std::max(columns, kNarrowest);
-    std::string out = wrapped(
-        "deltavino turns Qwen3.5-family checkpoints into OpenVINO models and runs them, without "
-        "Python.",
-        0, columns);
+    std::string out = wrapped(kSummary, 0, columns);
     out += "\n\nUsage: deltavino COMMAND ...\n\nCommands:\n";
     constexpr std::size_t kCommandNames = 12;
     for (const Command& command : commands) {
         out += row(command.name(), command.summary(), kCommandNames, columns);
     }
+    out += row("completion", "Print a completion script: completion bash, zsh or fish", kCommandNames, columns);
+    out += row("help", "Print the help of a command; help --man prints the manual page", kCommandNames, columns);
     out += "\nOptions:\n";
-    out += row("-h, --help", "Print this, or the help of a command", kCommandNames + 4, columns);
-    out += row("--version", "Print the versions of deltavino and OpenVINO", kCommandNames + 4, columns);
+    out += row("-h, --help", "Print this, or the help of a command", kCommandNames + 8, columns);
+    out += row("--version [--json]", "Print the versions of deltavino and OpenVINO", kCommandNames + 8, columns);
     std::vector<std::string> examples;
     for (const Command& command : commands) {
         if (!command.examples().empty()) {
@@ -116,30 +135,24 @@ std::string command_help(const Command& command, std::size_t columns) {
     columns = std::max(columns, kNarrowest);
     const std::size_t names = columns < kWide ? kNarrowNames : kWideNames;
     std::vector<std::string> arguments;
-    std::vector<std::string> headings;
     for (const Option& option : command.options()) {
-        if (!option.shown) {
-            continue;
-        }
-        if (positional(option)) {
+        if (option.shown && positional(option)) {
             arguments.push_back(shown_names(option));
-        }
-        const std::string heading = positional(option) ? "Arguments" : option.group;
-        if (std::find(headings.begin(), headings.end(), heading) == headings.end()) {
-            headings.push_back(heading);
         }
     }
     std::string out = wrapped(command.summary() + ".", 0, columns);
     out += fmt::format("\n\nUsage: deltavino {} {} [OPTIONS]\n", command.name(), fmt::join(arguments, " "));
-    for (const std::string& heading : headings) {
+    for (const std::string& heading : headings_of(command)) {
         out += fmt::format("\n{}:\n", wrapped(heading, 0, columns));
         for (const Option& option : command.options()) {
-            if (option.shown && (positional(option) ? "Arguments" : option.group) == heading) {
+            if (option.shown && heading_of(option) == heading) {
                 out += row(shown_names(option), option.help, names, columns);
             }
         }
     }
-    out += row("-h, --help", "Print this", names, columns);
+    for (const Option& option : common_options()) {
+        out += row(shown_names(option), option.help, names, columns);
+    }
     return out + examples_text(command.examples());
 }
 

@@ -10,6 +10,7 @@ void add_compression(Command& command, CompressionOptions& options) {
     command.value("--weight-format", "FORMAT",
                   "fp32, fp16, bf16, int8, int4, nf4 or mxfp4 [every tensor keeps its own type]",
                   text_into(options.weight_format));
+    command.choices({"fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"});
     command.flag("--sym", "int8, int4: symmetric, without zero points", [&options]() { options.sym = true; });
     command.value("--group-size", "N",
                   "4 bit: columns that share a scale; -1 is a whole row [128; mixtures of experts 64; mxfp4 32]",
@@ -19,6 +20,7 @@ void add_compression(Command& command, CompressionOptions& options) {
         "When the group size does not divide a weight: error; ignore (leave it as it is); adjust (the largest "
         "smaller one from 32 up, else 8 bit) [adjust]",
         text_into(options.group_size_fallback));
+    command.choices({"error", "ignore", "adjust"});
     command.value("--ratio", "X",
                   "Share of the 4-bit weights that stay 4 bit; the most sensitive others get the backup precision [1]",
                   real_into(options.ratio));
@@ -26,6 +28,7 @@ void add_compression(Command& command, CompressionOptions& options) {
                   "For weights that are not 4 bit: none, int8_sym or int8_asym [embedding and head int8_sym, others "
                   "int8_asym]",
                   text_into(options.backup_precision));
+    command.choices({"none", "int8_sym", "int8_asym"});
     command.flag("--all-layers", "4 bit for the embedding and the head too",
                  [&options]() { options.all_layers = true; });
     command.list("--keep", "GLOB=TYPE",
@@ -36,6 +39,7 @@ void add_compression(Command& command, CompressionOptions& options) {
                   "least-error: search scales and zero points for the least squared error; nncf: the bits that nncf "
                   "writes [least-error]",
                   text_into(options.scale_search));
+    command.choices({"least-error", "nncf"});
 }
 
 // Options of optimum-cli that change nothing here. `only`: the one value that is taken; empty: any.
@@ -107,6 +111,9 @@ void check(const ExportCommand& command) {
     if (!missing.empty()) {
         throw Error(ErrorKind::Usage, fmt::format("{} must be given", missing));
     }
+    if (command.options.dry_run && (command.verify || !command.options.report.empty())) {
+        throw Error(ErrorKind::Usage, "--dry-run writes nothing: --verify and --report do not go with it");
+    }
 }
 
 }  // namespace
@@ -123,7 +130,11 @@ Command export_options(ExportCommand& out) {
     command.value("--task", "TASK",
                   "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
                   text_into(options.task));
+    command.choices({"auto", "text-generation-with-past", "image-text-to-text"});
     command.value("--report", "FILE", "Write what became of each tensor to this JSON file", path_into(options.report));
+    command.flag("--dry-run",
+                 "Say which files would be written, how large they are and about how long it takes; write nothing",
+                 [&options]() { options.dry_run = true; });
     command.flag("--force", "Replace the output directory when it holds an export",
                  [&options]() { options.force = true; });
     command.flag("--verify",

@@ -14,9 +14,12 @@ Command inspect_options(InspectCommand& out) {
     one_model(command, "Checkpoint, its Hub id, or exported directory", out.path);
     command.group("Options");
     hub_options(command, out.hub);
+    command.value("--device", "NAME", "CPU or GPU: how much memory the model needs there, by length of the context",
+                  text_into(out.device));
     command.flag("--json", "Print JSON", [&out]() { out.json = true; });
     command.example("deltavino inspect ./Qwen3.5-0.8B");
     command.example("deltavino inspect ./qwen-int4 --json");
+    command.example("deltavino inspect ./qwen-int4 --device GPU");
     command.check([&out]() {
         if (out.path.empty()) {
             throw Error(ErrorKind::Usage, "the directory must be given");

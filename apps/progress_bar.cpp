@@ -11,6 +11,8 @@ namespace deltavino::app {
 
 namespace {
 
+bool quiet_mode = false;
+
 // Standard error that cannot be written to is no reason to end the work, and fmt::print would throw.
 void put_status(const std::string& text) {
     std::fputs(text.c_str(), stderr);
@@ -19,8 +21,16 @@ void put_status(const std::string& text) {
 
 }  // namespace
 
+void be_quiet(bool quiet) {
+    quiet_mode = quiet;
+}
+
+bool is_quiet() {
+    return quiet_mode;
+}
+
 ProgressBar::ProgressBar(ProgressUnit unit)
-    : unit_(unit), terminal_(is_terminal(Stream::Error)), start_(std::chrono::steady_clock::now()) {
+    : unit_(unit), terminal_(!is_quiet() && is_terminal(Stream::Error)), start_(std::chrono::steady_clock::now()) {
     note_stop_requests();
 }
 
@@ -54,6 +64,9 @@ bool ProgressBar::cancelled() {
 }
 
 void ProgressBar::note(const std::string& sentence) {
+    if (is_quiet()) {
+        return;
+    }
     clear();
     put_status(fmt::format("note: {}\n", sentence));
 }

@@ -7,6 +7,10 @@
 
 namespace deltavino::app {
 
+// From here on, nothing but results and errors is printed.
+void be_quiet(bool quiet);
+bool is_quiet();
+
 // What the numbers of update() count.
 enum class ProgressUnit { Bytes, Items };
 

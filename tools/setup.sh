@@ -3,8 +3,10 @@
 # where the caller is not root), Python packages go into virtual environments below this folder.
 #   tools/setup.sh            what the build, the demo and the tests need: .venv
 #   tools/setup.sh --parity   the peers of the comparisons: .venv-parity
+#   tools/setup.sh --gpu      OpenVINO's GPU plugin without a GPU: .venv-gpu
 #   tools/setup.sh --dev      what the gates of CI need: clang, .venv-dev
 #   tools/setup.sh --fuzz     what `make fuzz` needs: clang and its runtime
+#   tools/setup.sh --wheel    what `make wheel` needs: .venv-wheel
 #   tools/setup.sh --fresh    what `make fresh` needs: debootstrap
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -71,6 +73,12 @@ python_packages() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
+# The headers for a Python extension, where the interpreter has none.
+python_headers() {
+  python3 -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null || echo python3-dev
+}
+
 # A virtual environment knows the folder that it was made in and the Python that made it.
 is_stale() {
   local dir=$1
@@ -112,6 +120,10 @@ environment() {
 case "${1:-}" in
   --fresh) packages debootstrap ;;
   --parity) packages $(python_packages) && environment .venv-parity requirements-parity.txt ;;
+  --gpu)
+    packages opencl-headers ocl-icd-libopencl1 $(python_packages) && environment .venv-gpu requirements-gpu.txt
+    ;;
+  --wheel) packages $(python_packages) $(python_headers) && environment .venv-wheel requirements-wheel.txt ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
   --fuzz) packages clang-19 libclang-rt-19-dev ;;
   "")

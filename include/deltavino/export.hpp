@@ -39,6 +39,7 @@ struct ExportOptions {
     bool assume_tied_head = false;  // use the embedding when config.json says untied and there is no head
     bool allow_nonfinite = false;   // export weights that hold NaN or infinity
     unsigned threads = 0;           // 0: one per core
+    bool dry_run = false;           // say what would be written, and write nothing
     // Called with the folder that holds the finished files, before they stand at `output`; what it throws ends
     // the export, and nothing is changed there.
     std::function<void(const std::filesystem::path& directory)> before_publishing;
@@ -67,6 +68,11 @@ struct TensorReport {
     double relative_error = 0.0;  // root of the mean squared error over that of the weight; 0 when nothing is lost
 };
 
+struct ExportedFile {
+    std::string name;
+    std::uint64_t bytes = 0;
+};
+
 struct ExportSummary {
     std::string model_type;
     std::string task;
@@ -74,12 +80,14 @@ struct ExportSummary {
     std::vector<TensorReport> tensors;
     std::vector<std::string> recipe;  // what is stored how, and why: one sentence each
     std::uint64_t bytes_read = 0;
-    std::uint64_t bytes_written = 0;
-    double seconds = 0.0;
+    std::uint64_t bytes_written = 0;  // of the models
+    double seconds = 0.0;             // of a dry run: estimated from some of the weights, without the time of writing
+    std::vector<ExportedFile> files;  // by name
 };
 
 // Either the whole directory stands at `options.output` afterwards, or an Error is thrown and nothing
-// is changed there.
+// is changed there. A dry run throws for whatever is wrong before weights are converted, and for values of the
+// weights that it tried; it knows no errors of weights.
 ExportSummary export_model(const ExportOptions& options, ProgressSink& progress);
 
 }  // namespace deltavino

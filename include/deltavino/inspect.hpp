@@ -97,17 +97,40 @@ struct DirectoryFacts {
     std::vector<std::string> missing;  // "name: what does not work without it"
 };
 
+// Memory of one sequence of this many tokens, in bytes: keys and values in two types.
+struct ContextBytes {
+    std::uint64_t tokens = 0;
+    std::uint64_t f16 = 0;
+    std::uint64_t u8 = 0;  // with its scales and zero points
+};
+
+// What a model needs on a kind of device. Weights as the plugin keeps them, which is not always as they are stored.
+struct DeviceMemory {
+    std::string device;  // "CPU" or "GPU"
+    std::uint64_t weights_in_files = 0;
+    std::uint64_t weights = 0;          // on GPUs: with a matrix engine
+    std::uint64_t widened_experts = 0;  // on GPUs without one: what compressed experts take in addition
+    std::uint64_t fixed_states = 0;     // of one sequence
+    std::vector<ContextBytes> contexts;
+    std::string largest_buffer;  // what it holds
+    std::uint64_t largest_bytes = 0;
+    std::uint64_t buffer_limit = 0;  // of one buffer on older GPU drivers; 0: none
+};
+
 struct Inspection {
     std::optional<CheckpointFacts> checkpoint;  // exactly one of the two is there
     std::optional<DirectoryFacts> directory;
-    bool complete = true;  // nothing that a consumer needs is missing
+    std::optional<DeviceMemory> memory;  // when a device was named
+    bool complete = true;                // nothing that a consumer needs is missing
 
     std::string text() const;  // for people
     std::string json() const;  // the same facts
 };
 
 // `path`: a directory with config.json and *.safetensors, or one with openvino_*.xml. Reads no weights.
+// `device`: "CPU" or "GPU" for the memory that the model needs there; empty for none. A checkpoint is counted as an
+// export in its own types.
 // Throws Error when it is neither or cannot be read.
-Inspection inspect(const std::filesystem::path& path);
+Inspection inspect(const std::filesystem::path& path, const std::string& device = {});
 
 }  // namespace deltavino

@@ -37,6 +37,9 @@ inline std::uint64_t checked_product(const std::vector<std::uint64_t>& shape) {
     }
     return count;
 }
+inline std::uint64_t divide_up(std::uint64_t value, std::uint64_t divisor) {
+    return value / divisor + (value % divisor != 0 ? 1 : 0);
+}
 inline std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
     return checked_add(value, alignment - 1) / alignment * alignment;
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -238,6 +239,15 @@ std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes) {
         fail(ErrorKind::Internal, "cannot reserve {} bytes of address space: {}", bytes, reason());
     }
     return {range, [size](void* p) { ::munmap(p, size); }};
+}
+
+std::shared_ptr<std::byte[]> zeroed_memory(std::uint64_t bytes) {
+    const std::size_t size = bytes == 0 ? 1 : static_cast<std::size_t>(bytes);
+    void* range = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (range == MAP_FAILED) {
+        throw std::bad_alloc();
+    }
+    return {static_cast<std::byte*>(range), [size](std::byte* p) { ::munmap(p, size); }};
 }
 
 }  // namespace deltavino

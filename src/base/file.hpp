@@ -4,6 +4,8 @@
 // Error that names the path and the system's reason.
 #pragma once
 
+#include "base/byte_sink.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
@@ -41,11 +43,11 @@ private:
 };
 
 // A file being written. Thread-safe: writes carry their own position.
-class OutputFile {
+class OutputFile : public ByteSink {
 public:
     // Creates or empties the file; throws ErrorKind::Output.
     explicit OutputFile(const std::filesystem::path& path);
-    ~OutputFile();
+    ~OutputFile() override;
     OutputFile(OutputFile&& other) noexcept;
     OutputFile& operator=(OutputFile&&) = delete;
 
@@ -54,7 +56,7 @@ public:
     // Reserves `bytes` on the disk so that a full disk shows before the work starts. File systems that
     // cannot do so let it pass.
     void reserve(std::uint64_t bytes);
-    void write(std::uint64_t offset, std::span<const std::byte> data);
+    void write(std::uint64_t offset, std::span<const std::byte> data) override;
     // Reports errors that the system kept until now; the destructor only closes.
     void close();
 
@@ -84,5 +86,8 @@ std::string system_reason(int code);
 // A read-only range of zero bytes that takes no memory: the stand-in for weights that are only
 // streamed to disk. Views into it stay valid as long as the returned pointer lives.
 std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes);
+
+// Memory of zero bytes that starts on a page, as a mapped file does. Throws std::bad_alloc.
+std::shared_ptr<std::byte[]> zeroed_memory(std::uint64_t bytes);
 
 }  // namespace deltavino

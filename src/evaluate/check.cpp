@@ -16,6 +16,8 @@
 #include "evaluate/advice.hpp"
 #include "evaluate/comparison.hpp"
 #include "evaluate/directory_model.hpp"
+#include "evaluate/forms.hpp"
+#include "evaluate/fusions.hpp"
 #include "evaluate/ir_weights.hpp"
 #include "evaluate/structure.hpp"
 #include "evaluate/truth.hpp"
@@ -24,7 +26,6 @@
 #include "runtime/openvino_call.hpp"
 
 #include <algorithm>
-#include <map>
 
 namespace deltavino {
 namespace {
@@ -52,15 +53,17 @@ public:
 
         step("runtime in float32");
         model.compile(options_.device, "f32");
-        add(check_fusions(model.operations(), layers, options_.device));
+        const OperationCounts in_float32 = model.operations();
         const std::size_t piece = ids.size() <= kWhole ? ids.size() : kPiece;
         const Matrix exact = model.logits(ids, wanted, piece);
-        check_forms(model, layers, ids, wanted, exact);
+        step("forms");
+        add(check_forms(core_, {model, options_.device, ids, wanted, exact}, layers));
         if (!options_.against.empty()) {
             against_checkpoint(model, ids, wanted, exact);
         }
         step("runtime in its own precision");
         model.compile(options_.device, "");
+        check_compiled(in_float32, model.operations(), layers);
         compare_precision(exact, model.logits(ids, wanted, piece), wanted);
         conclude(report_);
         advise(report_, options_);
@@ -103,45 +106,6 @@ private:
         return ids;
     }
 
-    // The forms in which runtimes execute the model must give what the whole prompt gives.
-    void check_forms(DirectoryModel& model, const LayerCounts& layers, const Ids& ids,
-                     const std::vector<std::size_t>& wanted, const Matrix& exact) {
-        step("forms");
-        add({form_item("prompt in pieces", exact,
-                       model.logits(ids, wanted, std::max<std::size_t>(1, ids.size() / 3)))});
-        const Ids shorter(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
-                                                         ids.size(), std::max<std::size_t>(2, ids.size() / 4))));
-        const Ids longer(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(std::min(ids.size(), kPiece)));
-        Matrix alone(2, exact.cols());
-        const std::vector<Ids> rows{longer, shorter};
-        for (reference::Index i = 0; i < 2; ++i) {
-            const std::size_t last = rows[static_cast<std::size_t>(i)].size() - 1;
-            const Matrix logits = model.logits(rows[static_cast<std::size_t>(i)], std::span(&last, 1), kPiece);
-            if (logits.cols() != exact.cols()) {
-                fail(ErrorKind::Input, "cannot use the model: its logits have {} and then {} columns", exact.cols(),
-                     logits.cols());
-            }
-            alone.row(i) = logits.row(0);
-        }
-        add({form_item("batch padded on the left", alone, model.padded_logits(rows))});
-        try {
-            PagedModel paged(core_, model.language(), options_.device, "f32");
-            add(check_paged_fusions(paged.operations(), paged.compiled_operations(), layers));
-            std::optional<ov::Tensor> embeddings;
-            if (model.takes_embeddings()) {
-                embeddings = embed_tokens(core_, model.embeddings(), ids);
-            }
-            add({form_item("paged form", exact, paged.logits(ids, embeddings, wanted, kPiece))});
-            add({form_item("paged form in pieces", exact,
-                           paged.logits(ids, embeddings, wanted, std::max<std::size_t>(1, ids.size() / 3)))});
-        } catch (const Error& error) {
-            if (error.kind() == ErrorKind::Cancelled) {
-                throw;
-            }
-            add({{"forms", "paged form", Finding::Bad, one_line(error.what())}});
-        }
-    }
-
     void against_checkpoint(DirectoryModel& model, const Ids& ids, const std::vector<std::size_t>& wanted,
                             const Matrix& exact) {
         step("weights");
@@ -154,24 +118,23 @@ private:
 
         step("reference on the exported weights");
         const reference::TextModel judged = truth.model_on(exported);
-        std::map<std::string, Matrix> halves;
+        LayerOutputs halves;
         if (ids.size() <= kWhole) {
-            halves = model.layer_outputs(ids, options_.device);
+            halves = model.layer_outputs({ids}, options_.device);
         }
         report_.layers.clear();
-        const auto compare_half = [&](std::uint64_t layer, const char* half, const auto& x) {
-            const auto found = halves.find(fmt::format("layer {}, {}", layer, half));
-            if (found != halves.end()) {
-                report_.layers.push_back({found->first, relative_distance(x, found->second)});
+        const auto compare_half = [&](const LayerPlace& place, const auto& x) {
+            if (const auto found = halves.find(place); found != halves.end()) {
+                report_.layers.push_back({place.text(), relative_distance(x, found->second)});
             }
         };
         const Matrix hidden = judged.forward(
             judged.embed(ids), reference::sequential_positions(ids.size()),
             [&](std::uint64_t layer, const auto& x) {
-                compare_half(layer, "feed-forward", x);
+                compare_half({layer, true}, x);
                 truth.stop_if_asked();
             },
-            [&](std::uint64_t layer, const auto& x) { compare_half(layer, "mixer", x); });
+            [&](std::uint64_t layer, const auto& x) { compare_half({layer, false}, x); });
         const Matrix of_export = judged.logits(rows_of(hidden, wanted));
         report_.divergences.push_back(compare("compression", "the checkpoint's weights against the exported ones",
                                               of_checkpoint, of_export, wanted));
@@ -181,6 +144,17 @@ private:
                                               of_export, exact, wanted));
         report_.divergences.push_back(
             compare("all in float32", "the checkpoint against the runtime in float32", of_checkpoint, exact, wanted));
+    }
+
+    // The graph that users run; the one in float32 only where it is another.
+    void check_compiled(const OperationCounts& in_float32, const OperationCounts& own, const LayerCounts& layers) {
+        add(check_fusions(own, layers, options_.device, Form::Stateful, device_precision(core_, options_.device)));
+        for (CheckItem& item : check_fusions(in_float32, layers, options_.device, Form::Stateful, "f32")) {
+            if (item.finding != Finding::Good) {
+                item.subject += " in float32";
+                add({std::move(item)});
+            }
+        }
     }
 
     void compare_precision(const Matrix& exact, const Matrix& own, const std::vector<std::size_t>& wanted) {

@@ -56,13 +56,25 @@ bool agrees(const Divergence& divergence) {
     return apart * 50 <= divergence.positions.size() && divergence.mean_kl < 1e-3;
 }
 
-std::string first_wrong_layer(const CheckReport& report) {
-    for (const LayerDivergence& layer : report.layers) {
+std::string first_wrong_layer(const std::vector<LayerDivergence>& layers) {
+    for (const LayerDivergence& layer : layers) {
         if (!(layer.error <= kLayer)) {
             return fmt::format("; the first place to go wrong is {} ({:.1e} of its values)", layer.place, layer.error);
         }
     }
-    return report.layers.empty() ? std::string() : "; every layer is right, so it is the final norm or the head";
+    return layers.empty() ? std::string() : "; every layer is right, so it is the final norm or the head";
+}
+
+// All forms that are wrong, in one sentence; empty: none.
+std::string wrong_forms(const CheckReport& report) {
+    std::string sentence;
+    for (const CheckItem& item : report.items) {
+        if (item.part == "forms" && item.finding == Finding::Bad) {
+            sentence += sentence.empty() ? fmt::format("the {} is wrong: it {}", item.subject, item.says)
+                                         : fmt::format(". So is the {}: it {}", item.subject, item.says);
+        }
+    }
+    return sentence;
 }
 
 }  // namespace
@@ -124,6 +136,16 @@ Divergence compare(std::string name, std::string means, const Matrix& truth, con
     return divergence;
 }
 
+std::string first_difference(const LayerOutputs& truth, const LayerOutputs& judged) {
+    std::vector<LayerDivergence> layers;
+    for (const auto& [place, output] : truth) {
+        if (const auto other = judged.find(place); other != judged.end()) {
+            layers.push_back({place.text(), relative_distance(output, other->second)});
+        }
+    }
+    return first_wrong_layer(layers);
+}
+
 CheckItem form_item(const std::string& form, const Matrix& whole, const Matrix& other) {
     if (whole.rows() != other.rows() || whole.cols() != other.cols()) {
         return {"forms", form, Finding::Bad, "gives logits of another shape"};
@@ -166,9 +188,9 @@ void conclude(CheckReport& report) {
             "the graph or the device's kernels are wrong: in float32 the runtime's logits differ from the reference's "
             "on "
             "the same weights by {:.1e} of the largest{}",
-            graph->largest_difference, first_wrong_layer(report));
-    } else if (const auto form = bad_part("forms"); form != report.items.end()) {
-        report.verdict = fmt::format("the {} is wrong: it {}", form->subject, form->says);
+            graph->largest_difference, first_wrong_layer(report.layers));
+    } else if (const std::string forms = wrong_forms(report); !forms.empty()) {
+        report.verdict = forms;
     } else if (worst != nullptr) {
         report.verdict = fmt::format("the {} is wrong: {}: {}", worst->part, worst->subject, worst->says);
     } else {

@@ -1,7 +1,7 @@
 // Judging two sets of logits or hidden states, and the verdict over all of them.
 #pragma once
 
-#include "reference/matrix.hpp"
+#include "evaluate/directory_model.hpp"
 
 #include <deltavino/check.hpp>
 
@@ -9,8 +9,6 @@
 #include <vector>
 
 namespace deltavino::evaluation {
-
-using reference::Matrix;
 
 // The positions that are compared: all up to `whole` tokens; of a longer text the named ones, where public failures
 // begin (1, 20, 64, 65, 80, 128, 300), some evenly spread, and the last.
@@ -24,6 +22,9 @@ Divergence compare(std::string name, std::string means, const Matrix& truth, con
 
 // norm(a - b) / norm(a); infinite for other shapes or values that are not finite.
 double relative_distance(reference::ConstMatrixRef truth, reference::ConstMatrixRef judged);
+
+// "; the first place to go wrong is layer 3, mixer (1.2e-01 of its values)"; empty when nothing is known by name.
+std::string first_difference(const LayerOutputs& truth, const LayerOutputs& judged);
 
 // Whether another form gives the logits of the whole prompt, as an item.
 CheckItem form_item(const std::string& form, const Matrix& whole, const Matrix& other);

@@ -30,6 +30,27 @@ Ids flatten(const std::vector<Ids>& rows) {
     return flat;
 }
 
+struct Padded {
+    std::vector<Ids> ids;
+    std::vector<Ids> mask;
+};
+
+// Rows padded on the left to the longest.
+Padded pad(const std::vector<Ids>& rows) {
+    std::size_t width = 0;
+    for (const Ids& row : rows) {
+        width = std::max(width, row.size());
+    }
+    Padded padded;
+    for (const Ids& row : rows) {
+        padded.ids.emplace_back(width - row.size(), row.front());
+        padded.ids.back().insert(padded.ids.back().end(), row.begin(), row.end());
+        padded.mask.emplace_back(width - row.size(), 0);
+        padded.mask.back().resize(width, 1);
+    }
+    return padded;
+}
+
 // Positions of the newest `length` tokens of each row: padding does not count.
 Ids positions_of(const std::vector<Ids>& mask, std::size_t length) {
     Ids positions;
@@ -45,63 +66,33 @@ Ids positions_of(const std::vector<Ids>& mask, std::size_t length) {
     return positions;
 }
 
-OperationCounts counts_of(const ov::CompiledModel& compiled) {
-    OperationCounts counts;
-    for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
-        const auto type = node->get_rt_info().find("layerType");
-        if (type != node->get_rt_info().end()) {
-            counts[type->second.as<std::string>()] += 1;
-        }
-    }
-    return counts;
-}
-
-// "layer 3, mixer" for a node whose name says so: deltavino's names, then those of torch's tracer.
-std::string place_of(const std::string& name) {
-    static const std::regex kOwn(R"(^.*layers\.(\d+)/(mixer_residual|residual)$)");
-    static const std::regex kTraced(R"(^.*layers\.(\d+)/aten::add/Add(_1)?$)");
+// For a node whose name says so: deltavino's names, then those of torch's tracer.
+std::optional<LayerPlace> place_of(const std::string& name) {
+    static const std::regex kOwn(R"(^.*layers\.(\d{1,6})/(mixer_residual|residual)$)");
+    static const std::regex kTraced(R"(^.*layers\.(\d{1,6})/aten::add/Add(_1)?$)");
     std::smatch match;
     constexpr std::size_t kMostBytes = 1000;  // std::regex recurses for each character
     if (name.size() > kMostBytes) {
         return {};
     }
     if (std::regex_match(name, match, kOwn)) {
-        return fmt::format("layer {}, {}", match[1].str(), match[2] == "residual" ? "feed-forward" : "mixer");
+        return LayerPlace{std::stoul(match[1].str()), match[2] == "residual"};
     }
     if (std::regex_match(name, match, kTraced)) {
-        return fmt::format("layer {}, {}", match[1].str(), match[2].matched ? "feed-forward" : "mixer");
+        return LayerPlace{std::stoul(match[1].str()), match[2].matched};
     }
     return {};
 }
 
-// A graph may say one shape and compute another.
-void require_logits(const ov::Tensor& logits, std::size_t rows, std::size_t tokens) {
+// A graph may say one shape and compute another. Returns the size of the vocabulary.
+std::size_t require_logits(const ov::Tensor& logits, std::size_t tokens) {
     const ov::Shape shape = logits.get_shape();
-    if (shape.size() != 3 || shape[0] != rows || shape[1] != tokens || shape[2] == 0) {
-        fail(ErrorKind::Input,
-             "cannot use the model: its logits for {} texts of {} tokens have shape {}, expected [{}, "
-             "{}, vocabulary]",
-             rows, tokens, shape.to_string(), rows, tokens);
+    const std::size_t vocabulary = shape.empty() ? 0 : shape.back();
+    if (vocabulary == 0 || logits.get_size() != tokens * vocabulary) {
+        fail(ErrorKind::Input, "cannot use the model: its logits for {} tokens have shape {}", tokens,
+             shape.to_string());
     }
-}
-
-// Rows of the logits of one piece that are wanted, copied to their place.
-void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,
-                 Matrix& out) {
-    require_logits(logits, 1, count);
-    const std::size_t vocabulary = logits.get_shape().back();
-    if (out.size() != 0 && static_cast<std::size_t>(out.cols()) != vocabulary) {
-        fail(ErrorKind::Input, "cannot use the model: its logits have {} and then {} columns", out.cols(), vocabulary);
-    }
-    if (out.size() == 0) {
-        out.resize(static_cast<reference::Index>(wanted.size()), static_cast<reference::Index>(vocabulary));
-    }
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-        if (wanted[i] >= begin && wanted[i] < begin + count) {
-            std::memcpy(out.row(static_cast<reference::Index>(i)).data(),
-                        logits.data<float>() + (wanted[i] - begin) * vocabulary, vocabulary * sizeof(float));
-        }
-    }
+    return vocabulary;
 }
 
 }  // namespace
@@ -116,6 +107,38 @@ std::size_t position_axes(const ov::PartialShape& shape) {
 
 ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std::string& precision) {
     return runtime::compile_properties(core, {device, precision});
+}
+
+std::string LayerPlace::text() const {
+    return fmt::format("layer {}, {}", layer, feed_forward ? "feed-forward" : "mixer");
+}
+
+void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,
+                 Matrix& out) {
+    const std::size_t vocabulary = require_logits(logits, count);
+    if (out.size() != 0 && static_cast<std::size_t>(out.cols()) != vocabulary) {
+        fail(ErrorKind::Input, "cannot use the model: its logits have {} and then {} columns", out.cols(), vocabulary);
+    }
+    if (out.size() == 0) {
+        out.resize(static_cast<reference::Index>(wanted.size()), static_cast<reference::Index>(vocabulary));
+    }
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (wanted[i] >= begin && wanted[i] < begin + count) {
+            std::memcpy(out.row(static_cast<reference::Index>(i)).data(),
+                        logits.data<float>() + (wanted[i] - begin) * vocabulary, vocabulary * sizeof(float));
+        }
+    }
+}
+
+OperationCounts count_operations(const ov::CompiledModel& compiled) {
+    OperationCounts counts;
+    for (const auto& node : compiled.get_runtime_model()->get_ordered_ops()) {
+        const auto type = node->get_rt_info().find("layerType");
+        if (type != node->get_rt_info().end()) {
+            counts[type->second.as<std::string>()] += 1;
+        }
+    }
+    return counts;
 }
 
 OperationCounts count_operations(const ov::Model& model) {
@@ -174,7 +197,7 @@ std::int64_t DirectoryModel::vocabulary() const {
 }
 
 OperationCounts DirectoryModel::operations() const {
-    return counts_of(compiled_);
+    return count_operations(compiled_);
 }
 
 ov::Tensor DirectoryModel::embed(const Ids& flat, std::size_t rows) {
@@ -235,28 +258,16 @@ Matrix DirectoryModel::logits(const Ids& ids, std::span<const std::size_t> wante
 }
 
 Matrix DirectoryModel::padded_logits(const std::vector<Ids>& rows) {
-    std::size_t width = 0;
-    for (const Ids& row : rows) {
-        width = std::max(width, row.size());
-    }
-    std::vector<Ids> padded;
-    std::vector<Ids> mask;
-    for (const Ids& row : rows) {
-        padded.emplace_back(width - row.size(), row.front());
-        padded.back().insert(padded.back().end(), row.begin(), row.end());
-        mask.emplace_back(width - row.size(), 0);
-        mask.back().resize(width, 1);
-    }
+    const Padded padded = pad(rows);
     Matrix last;
     openvino_call(ErrorKind::Input, "run the language model on a padded batch", [&] {
         request_.reset_state();
-        set_inputs(request_, padded, mask, 0);
+        set_inputs(request_, padded.ids, padded.mask, 0);
         request_.infer();
         const ov::Tensor logits = request_.get_tensor(names::kLogits);
         const ov::Shape shape = logits.get_shape();
-        const std::size_t given = shape.size() == 3 && shape[1] == 1 ? 1 : width;  // or the last token only
-        require_logits(logits, rows.size(), given);
-        const std::size_t vocabulary = shape.back();
+        const std::size_t given = shape.size() == 3 && shape[1] == 1 ? 1 : padded.ids.front().size();  // or the last
+        const std::size_t vocabulary = require_logits(logits, rows.size() * given);
         last.resize(static_cast<reference::Index>(rows.size()), static_cast<reference::Index>(vocabulary));
         for (std::size_t i = 0; i < rows.size(); ++i) {
             std::memcpy(last.row(static_cast<reference::Index>(i)).data(),
@@ -266,36 +277,44 @@ Matrix DirectoryModel::padded_logits(const std::vector<Ids>& rows) {
     return last;
 }
 
-std::map<std::string, Matrix> DirectoryModel::layer_outputs(const Ids& ids, const std::string& device) {
-    std::map<std::string, Matrix> outputs;
-    const std::shared_ptr<ov::Model> copy = language_->clone();
-    std::vector<std::string> places;
-    for (const auto& node : copy->get_ordered_ops()) {
-        const std::string place = place_of(node->get_friendly_name());
-        if (!place.empty() && node->get_output_partial_shape(0).size() == 3) {
-            places.push_back(place);
-            copy->add_output(node->output(0));
+std::vector<LayerPlace> add_layer_outputs(ov::Model& model) {
+    std::vector<LayerPlace> places;
+    for (const auto& node : model.get_ordered_ops()) {
+        const std::optional<LayerPlace> place = place_of(node->get_friendly_name());
+        if (place && node->get_output_partial_shape(0).size() == 3) {
+            places.push_back(*place);
+            model.add_output(node->output(0));
         }
     }
+    return places;
+}
+
+LayerOutputs DirectoryModel::layer_outputs(const std::vector<Ids>& rows, const std::string& device) {
+    LayerOutputs outputs;
+    const std::shared_ptr<ov::Model> copy = language_->clone();
+    const std::size_t own = copy->outputs().size();
+    const std::vector<LayerPlace> places = add_layer_outputs(*copy);
     if (places.empty()) {
         return outputs;
     }
+    const Padded padded = pad(rows);
     openvino_call(ErrorKind::Input, "run the language model layer by layer", [&] {
         ov::InferRequest request =
             core_.compile_model(copy, device, exact_properties(core_, device, "f32")).create_infer_request();
-        set_inputs(request, {ids}, {Ids(ids.size(), 1)}, 0);
+        set_inputs(request, padded.ids, padded.mask, 0);
         request.infer();
-        const std::size_t first = copy->outputs().size() - places.size();
+        const auto tokens = static_cast<reference::Index>(rows.back().size());
         for (std::size_t i = 0; i < places.size(); ++i) {
-            const ov::Tensor tensor = request.get_output_tensor(first + i);
-            const ov::Shape shape = tensor.get_shape();
-            if (shape.size() != 3 || shape[0] != 1) {
-                fail(ErrorKind::Input, "cannot use the model: {} gives shape {}, expected [1, tokens, hidden]",
-                     places[i], shape.to_string());
+            const ov::Tensor tensor = request.get_output_tensor(own + i);
+            const ov::Shape shape = tensor.get_shape();  // [rows, tokens, hidden]
+            if (shape.size() != 3 || shape[0] * shape[1] < rows.back().size()) {
+                fail(ErrorKind::Input, "cannot use the model: {} gives shape {}, expected [rows, tokens, hidden]",
+                     places[i].text(), shape.to_string());
             }
-            const Eigen::Map<const Matrix> values(tensor.data<float>(), static_cast<reference::Index>(shape[1]),
+            const Eigen::Map<const Matrix> values(tensor.data<float>(),
+                                                  static_cast<reference::Index>(shape[0] * shape[1]),
                                                   static_cast<reference::Index>(shape[2]));
-            outputs.emplace(places[i], values);
+            outputs.emplace(places[i], values.bottomRows(tokens));
         }
     });
     return outputs;

@@ -26,6 +26,18 @@ using reference::Matrix;
 // How often each kind of operation stands in the graph that a device runs.
 using OperationCounts = std::map<std::string, std::size_t>;
 
+// The end of one half of a layer.
+struct LayerPlace {
+    std::size_t layer = 0;
+    bool feed_forward = false;  // else the mixer
+
+    auto operator<=>(const LayerPlace&) const = default;
+    std::string text() const;  // "layer 3, mixer"
+};
+
+// Hidden states [tokens, hidden] after each half of each layer.
+using LayerOutputs = std::map<LayerPlace, Matrix>;
+
 class DirectoryModel {
 public:
     // Reads the files; nothing is compiled yet. Throws ErrorKind::Input when there is no language model.
@@ -49,9 +61,9 @@ public:
     // Logits of the last token of each row, of rows that are padded on the left to the longest.
     Matrix padded_logits(const std::vector<Ids>& rows);
 
-    // Outputs of each half of each layer on the device in float32: "layer 3, mixer" and "layer 3, feed-forward" ->
-    // [tokens, hidden]. Empty where the nodes are not known by name.
-    std::map<std::string, Matrix> layer_outputs(const Ids& ids, const std::string& device);
+    // Of the last of some rows that are padded on the left to the longest, without its padding, on the device in
+    // float32. Empty where the nodes are not known by name.
+    LayerOutputs layer_outputs(const std::vector<Ids>& rows, const std::string& device);
 
 private:
     ov::Tensor embed(const Ids& flat, std::size_t rows);
@@ -69,9 +81,10 @@ private:
 // The paged form of a language model: what openvino_genai's continuous batching runs.
 class PagedModel {
 public:
-    // Transforms a copy. Throws ErrorKind::Input when OpenVINO cannot transform the model.
+    // Transforms a copy. `with_layers`: layer_outputs() will be asked for. Throws ErrorKind::Input when OpenVINO cannot
+    // transform the model.
     PagedModel(ov::Core& core, const std::shared_ptr<ov::Model>& language, const std::string& device,
-               const std::string& precision);
+               const std::string& precision, bool with_layers = false);
 
     const OperationCounts& operations() const { return operations_; }  // before the device compiles it
     OperationCounts compiled_operations() const;
@@ -80,11 +93,22 @@ public:
     Matrix logits(const Ids& ids, const std::optional<ov::Tensor>& embeddings, std::span<const std::size_t> wanted,
                   std::size_t piece);
 
+    // Of the whole prompt in one piece.
+    LayerOutputs layer_outputs(const Ids& ids, const std::optional<ov::Tensor>& embeddings);
+
 private:
     void make_tables(std::size_t tokens);
+    bool has_input(const char* name) const;
     void set(const std::string& name, const std::vector<std::int32_t>& values);
+    void set_tokens(const Ids& ids, const std::optional<ov::Tensor>& embeddings, std::size_t begin, std::size_t count);
+    void set_positions(std::size_t begin, std::size_t count);
+    void set_tables(std::size_t begin, std::size_t count);
+    // Reads tokens [begin, begin + count) after those before.
+    void read(const Ids& ids, const std::optional<ov::Tensor>& embeddings, std::size_t begin, std::size_t count);
 
     OperationCounts operations_;
+    std::vector<LayerPlace> places_;  // of the outputs after the model's own
+    std::size_t own_outputs_ = 0;
     ov::CompiledModel compiled_;
     ov::InferRequest request_;
     std::size_t block_size_ = 32;
@@ -98,6 +122,15 @@ ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std
 std::size_t position_axes(const ov::PartialShape& shape);
 
 OperationCounts count_operations(const ov::Model& model);
+// Of the graph that a device made of a model.
+OperationCounts count_operations(const ov::CompiledModel& compiled);
+
+// Adds an output after each half of each layer that is known by name; returns their places in the order of the outputs.
+std::vector<LayerPlace> add_layer_outputs(ov::Model& model);
+
+// Rows of the logits of tokens [begin, begin + count) that are wanted, copied to their place in `out`.
+void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,
+                 Matrix& out);
 
 // ids -> embeddings [1, tokens, hidden] by the model of a vision-language directory.
 ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embeddings, const Ids& ids);

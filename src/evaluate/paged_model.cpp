@@ -30,7 +30,7 @@ bool is_key_or_value(const std::string& name) {
 }  // namespace
 
 PagedModel::PagedModel(ov::Core& core, const std::shared_ptr<ov::Model>& language, const std::string& device,
-                       const std::string& precision) {
+                       const std::string& precision, bool with_layers) {
     openvino_call(ErrorKind::Input, "bring the language model into the paged form", [&] {
         const std::shared_ptr<ov::Model> model = language->clone();
         ov::pass::Manager manager;
@@ -43,20 +43,17 @@ PagedModel::PagedModel(ov::Core& core, const std::shared_ptr<ov::Model>& languag
             }
         }
         model->validate_nodes_and_infer_types();
+        own_outputs_ = model->outputs().size();
+        if (with_layers) {
+            places_ = add_layer_outputs(*model);
+        }
         compiled_ = core.compile_model(model, device, exact_properties(core, device, precision));
         request_ = compiled_.create_infer_request();
     });
 }
 
 OperationCounts PagedModel::compiled_operations() const {
-    OperationCounts counts;
-    for (const auto& node : compiled_.get_runtime_model()->get_ordered_ops()) {
-        const auto type = node->get_rt_info().find("layerType");
-        if (type != node->get_rt_info().end()) {
-            counts[type->second.as<std::string>()] += 1;
-        }
-    }
-    return counts;
+    return count_operations(compiled_);
 }
 
 void PagedModel::make_tables(std::size_t tokens) {
@@ -91,78 +88,95 @@ void PagedModel::set(const std::string& name, const std::vector<std::int32_t>& v
     request_.set_tensor(name, tensor);
 }
 
+bool PagedModel::has_input(const char* name) const {
+    return std::any_of(compiled_.inputs().begin(), compiled_.inputs().end(),
+                       [&](const auto& input) { return input.get_names().contains(name); });
+}
+
+void PagedModel::set_tokens(const Ids& ids, const std::optional<ov::Tensor>& embeddings, std::size_t begin,
+                            std::size_t count) {
+    if (embeddings) {
+        const std::size_t width = embeddings->get_shape().back();
+        ov::Tensor part(ov::element::f32, {count, width});
+        std::memcpy(part.data(), embeddings->data<float>() + begin * width, part.get_byte_size());
+        request_.set_tensor(names::kInputsEmbeds, part);
+    } else {
+        ov::Tensor part(ov::element::i64, {count});
+        std::memcpy(part.data(), ids.data() + begin, part.get_byte_size());
+        request_.set_tensor(names::kInputIds, part);
+    }
+}
+
+void PagedModel::set_positions(std::size_t begin, std::size_t count) {
+    if (!has_input(names::kPositionIds)) {
+        return;
+    }
+    const ov::PartialShape& shape = compiled_.input(names::kPositionIds).get_partial_shape();
+    const std::size_t axes = shape.size() == 1 ? 1 : position_axes(shape);
+    ov::Tensor positions(ov::element::i64, shape.size() == 1 ? ov::Shape{count} : ov::Shape{axes, count});
+    for (std::size_t i = 0; i < axes * count; ++i) {
+        positions.data<std::int64_t>()[i] = static_cast<std::int64_t>(begin + i % count);
+    }
+    request_.set_tensor(names::kPositionIds, positions);
+}
+
+void PagedModel::set_tables(std::size_t begin, std::size_t count) {
+    const auto past = static_cast<std::int32_t>(begin);
+    std::vector<std::int32_t> blocks(blocks_);
+    for (std::size_t b = 0; b < blocks_; ++b) {
+        blocks[b] = static_cast<std::int32_t>(blocks_ - 1 - b);  // not in order: a graph must use the table
+    }
+    ov::Tensor longest(ov::element::i32, {});
+    *longest.data<std::int32_t>() = static_cast<std::int32_t>(begin + count);
+    request_.set_tensor("max_context_len", longest);
+    set("past_lens", {past});
+    set("subsequence_begins", {0, static_cast<std::int32_t>(count)});
+    set("block_indices", blocks);
+    set("block_indices_begins", {0, static_cast<std::int32_t>(blocks_)});
+    if (has_input("la.past_lens")) {
+        set("la.past_lens", {past});
+        set("la.block_indices", {blocks[0], blocks[0]});
+        set("la.block_indices_begins", {0, 2});
+        set("la.cache_interval", {0});
+    }
+}
+
+void PagedModel::read(const Ids& ids, const std::optional<ov::Tensor>& embeddings, std::size_t begin,
+                      std::size_t count) {
+    set_tokens(ids, embeddings, begin, count);
+    set_positions(begin, count);
+    set_tables(begin, count);
+    request_.infer();
+}
+
 Matrix PagedModel::logits(const Ids& ids, const std::optional<ov::Tensor>& embeddings,
                           std::span<const std::size_t> wanted, std::size_t piece) {
     Matrix kept;
     openvino_call(ErrorKind::Input, "run the paged form of the language model", [&] {
         make_tables(ids.size());
-        const auto has = [&](const char* name) {
-            return std::any_of(compiled_.inputs().begin(), compiled_.inputs().end(),
-                               [&](const auto& input) { return input.get_names().contains(name); });
-        };
         for (std::size_t begin = 0; begin < ids.size(); begin += piece) {
             const std::size_t count = std::min(piece, ids.size() - begin);
-            const auto past = static_cast<std::int32_t>(begin);
-            const auto end = static_cast<std::int32_t>(begin + count);
-            std::vector<std::int32_t> blocks(blocks_);
-            for (std::size_t b = 0; b < blocks_; ++b) {
-                blocks[b] = static_cast<std::int32_t>(blocks_ - 1 - b);  // not in order: a graph must use the table
-            }
-            if (embeddings) {
-                const std::size_t width = embeddings->get_shape().back();
-                ov::Tensor part(ov::element::f32, {count, width});
-                std::memcpy(part.data(), embeddings->data<float>() + begin * width, part.get_byte_size());
-                request_.set_tensor(names::kInputsEmbeds, part);
-            } else {
-                ov::Tensor part(ov::element::i64, {count});
-                std::memcpy(part.data(), ids.data() + begin, part.get_byte_size());
-                request_.set_tensor(names::kInputIds, part);
-            }
-            for (const auto& input : compiled_.inputs()) {
-                if (!input.get_names().contains(names::kPositionIds)) {
-                    continue;
-                }
-                const ov::PartialShape& shape = input.get_partial_shape();
-                const std::size_t axes = shape.size() == 1 ? 1 : position_axes(shape);
-                ov::Tensor positions(ov::element::i64, shape.size() == 1 ? ov::Shape{count} : ov::Shape{axes, count});
-                for (std::size_t i = 0; i < axes * count; ++i) {
-                    positions.data<std::int64_t>()[i] = static_cast<std::int64_t>(begin + i % count);
-                }
-                request_.set_tensor(names::kPositionIds, positions);
-            }
-            ov::Tensor longest(ov::element::i32, {});
-            *longest.data<std::int32_t>() = end;
-            request_.set_tensor("max_context_len", longest);
-            set("past_lens", {past});
-            set("subsequence_begins", {0, static_cast<std::int32_t>(count)});
-            set("block_indices", blocks);
-            set("block_indices_begins", {0, static_cast<std::int32_t>(blocks_)});
-            if (has("la.past_lens")) {
-                set("la.past_lens", {past});
-                set("la.block_indices", {blocks[0], blocks[0]});
-                set("la.block_indices_begins", {0, 2});
-                set("la.cache_interval", {0});
-            }
-            request_.infer();
-            const ov::Tensor logits = request_.get_output_tensor(0);
-            const std::size_t vocabulary = logits.get_shape().empty() ? 0 : logits.get_shape().back();
-            const bool same = kept.size() == 0 || static_cast<std::size_t>(kept.cols()) == vocabulary;
-            if (vocabulary == 0 || logits.get_size() != count * vocabulary || !same) {
-                fail(ErrorKind::Input, "cannot use the model: its paged form gives logits of shape {} for {} tokens",
-                     logits.get_shape().to_string(), count);
-            }
-            if (kept.size() == 0) {
-                kept.resize(static_cast<reference::Index>(wanted.size()), static_cast<reference::Index>(vocabulary));
-            }
-            for (std::size_t i = 0; i < wanted.size(); ++i) {
-                if (wanted[i] >= begin && wanted[i] < begin + count) {
-                    std::memcpy(kept.row(static_cast<reference::Index>(i)).data(),
-                                logits.data<float>() + (wanted[i] - begin) * vocabulary, vocabulary * sizeof(float));
-                }
-            }
+            read(ids, embeddings, begin, count);
+            keep_wanted(request_.get_output_tensor(0), begin, count, wanted, kept);
         }
     });
     return kept;
+}
+
+LayerOutputs PagedModel::layer_outputs(const Ids& ids, const std::optional<ov::Tensor>& embeddings) {
+    LayerOutputs outputs;
+    openvino_call(ErrorKind::Input, "run the paged form layer by layer", [&] {
+        make_tables(ids.size());
+        read(ids, embeddings, 0, ids.size());
+        for (std::size_t i = 0; i < places_.size(); ++i) {
+            const ov::Tensor tensor = request_.get_output_tensor(own_outputs_ + i);
+            const auto width = static_cast<reference::Index>(tensor.get_shape().back());
+            outputs.emplace(places_[i],
+                            Eigen::Map<const Matrix>(tensor.data<float>(),
+                                                     static_cast<reference::Index>(tensor.get_size()) / width, width));
+        }
+    });
+    return outputs;
 }
 
 }  // namespace deltavino::evaluation

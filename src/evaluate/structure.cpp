@@ -159,61 +159,10 @@ std::vector<CheckItem> check_files(const fs::path& directory) {
     return items;
 }
 
-LayerCounts count_layers(const ov::Model& language) {
-    LayerCounts layers;
-    for (const auto& variable : language.get_variables()) {
-        std::smatch match;
-        const std::string& id = variable->get_info().variable_id;
-        if (match_state(id, match)) {
-            layers.linear += match[1] == names::kRecurrentState ? 1 : 0;
-            layers.full += match[1] == names::kKeyState ? 1 : 0;
-        }
-    }
-    return layers;
-}
-
 std::vector<CheckItem> check_graph(const DirectoryModel& model) {
     std::vector<CheckItem> items;
     check_ports(*model.language(), model.takes_embeddings(), items);
     check_states(*model.language(), items);
-    return items;
-}
-
-std::vector<CheckItem> check_fusions(const OperationCounts& compiled, const LayerCounts& layers,
-                                     const std::string& device) {
-    std::vector<CheckItem> items;
-    const auto expect = [&](const char* what, std::size_t found, std::size_t expected) {
-        items.push_back(item(fmt::format("fusions on {}", device), found == expected,
-                             fmt::format("{}: {}, expected {}", what, found, expected)));
-    };
-    const auto count = [&](const char* type) {
-        const auto entry = compiled.find(type);
-        return entry == compiled.end() ? std::size_t{0} : entry->second;
-    };
-    if (device.starts_with("CPU")) {
-        expect("delta rule in one operation (GatedDeltaNet)", count("GatedDeltaNet"), layers.linear);
-        expect("attention with its cache (ScaledDotProductAttention)", count("ScaledDotProductAttention"), layers.full);
-    }
-    expect("loops over tokens that are left", count("TensorIterator") + count("Loop"), 0);
-    return items;
-}
-
-std::vector<CheckItem> check_paged_fusions(const OperationCounts& transformed, const OperationCounts& compiled,
-                                           const LayerCounts& layers) {
-    std::vector<CheckItem> items;
-    const auto count = [](const OperationCounts& counts, const char* type) {
-        const auto entry = counts.find(type);
-        return entry == counts.end() ? std::size_t{0} : entry->second;
-    };
-    for (const auto& [type, expected] :
-         {std::pair("PagedGatedDeltaNet", layers.linear), std::pair("PagedCausalConv1D", layers.linear),
-          std::pair("PagedAttentionExtension", layers.full)}) {
-        items.push_back(item("paged form", count(transformed, type) == expected,
-                             fmt::format("{}: {}, expected {}", type, count(transformed, type), expected)));
-    }
-    const std::size_t loops = count(compiled, "TensorIterator") + count(compiled, "Loop");
-    items.push_back(
-        item("paged form", loops == 0, fmt::format("loops over tokens that are left: {}, expected 0", loops)));
     return items;
 }
 

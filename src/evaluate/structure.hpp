@@ -16,19 +16,6 @@ namespace deltavino::evaluation {
 std::vector<CheckItem> check_files(const std::filesystem::path& directory);
 std::vector<CheckItem> check_graph(const DirectoryModel& model);
 
-// Linear and full-attention layers of the model, counted by its states.
-struct LayerCounts {
-    std::size_t linear = 0;
-    std::size_t full = 0;
-};
-LayerCounts count_layers(const ov::Model& language);
-
-// Whether the operations that carry the model were fused, in the graph that a device compiled.
-std::vector<CheckItem> check_fusions(const OperationCounts& compiled, const LayerCounts& layers,
-                                     const std::string& device);
-std::vector<CheckItem> check_paged_fusions(const OperationCounts& transformed, const OperationCounts& compiled,
-                                           const LayerCounts& layers);
-
 // The two tokenizer models against a tokenizer.json: every token (or some thousands, of many) decodes to its
 // text, and the text of single tokens encodes to them.
 std::vector<CheckItem> check_tokenizer(ov::Core& core, const std::filesystem::path& directory,

@@ -19,53 +19,42 @@ void add_runtime_options(const models::Product& product, const Recipe& recipe, g
     }
 }
 
-// The weights of all artifacts; those that two files store alike stand there once.
-class WeightList {
-public:
-    void add(const Artifact& artifact, OutputFile& file) {
-        for (const graph::WeightJob& job : artifact.weights->jobs()) {
-            const Placement placement{&file, offset(artifact, job, job.values), offset(artifact, job, job.zero_points),
-                                      offset(artifact, job, job.scales)};
-            const auto same = std::find_if(weights_.begin(), weights_.end(), [&](const StreamedWeight& other) {
-                return other.job->makes_same_bytes(job);
-            });
-            place_.push_back(static_cast<std::size_t>(same - weights_.begin()));
-            if (same == weights_.end()) {
-                weights_.push_back({&job, {placement}, {}});
-            } else {
-                same->placements.push_back(placement);
-            }
-        }
+std::uint64_t offset_of(const Artifact& artifact, const graph::WeightJob& job,
+                        const std::shared_ptr<ov::op::v0::Constant>& constant) {
+    if (constant == nullptr) {
+        return 0;
     }
-
-    const std::vector<StreamedWeight>& weights() const { return weights_; }
-    // One entry per job, in the order of add().
-    std::vector<quant::BlockStatistics> by_job(const std::vector<quant::BlockStatistics>& by_weight) const {
-        std::vector<quant::BlockStatistics> statistics;
-        for (const std::size_t place : place_) {
-            statistics.push_back(by_weight[place]);
-        }
-        return statistics;
+    const auto found = artifact.layout.streamed_offsets.find(constant.get());
+    if (found == artifact.layout.streamed_offsets.end()) {
+        fail(ErrorKind::Internal, "weight '{}' is not reachable from the outputs of '{}'", job.name, artifact.name);
     }
-
-private:
-    static std::uint64_t offset(const Artifact& artifact, const graph::WeightJob& job,
-                                const std::shared_ptr<ov::op::v0::Constant>& constant) {
-        if (constant == nullptr) {
-            return 0;
-        }
-        const auto found = artifact.layout.streamed_offsets.find(constant.get());
-        if (found == artifact.layout.streamed_offsets.end()) {
-            fail(ErrorKind::Internal, "weight '{}' is not reachable from the outputs of '{}'", job.name, artifact.name);
-        }
-        return found->second;
-    }
-
-    std::vector<StreamedWeight> weights_;
-    std::vector<std::size_t> place_;
-};
+    return found->second;
+}
 
 }  // namespace
+
+void WeightList::add(const Artifact& artifact, ByteSink& bin) {
+    for (const graph::WeightJob& job : artifact.weights->jobs()) {
+        const Placement placement{&bin, offset_of(artifact, job, job.values), offset_of(artifact, job, job.zero_points),
+                                  offset_of(artifact, job, job.scales)};
+        const auto same = std::find_if(weights_.begin(), weights_.end(),
+                                       [&](const StreamedWeight& other) { return other.job->makes_same_bytes(job); });
+        place_.push_back(static_cast<std::size_t>(same - weights_.begin()));
+        if (same == weights_.end()) {
+            weights_.push_back({&job, {placement}, {}});
+        } else {
+            same->placements.push_back(placement);
+        }
+    }
+}
+
+std::vector<quant::BlockStatistics> WeightList::by_job(const std::vector<quant::BlockStatistics>& by_weight) const {
+    std::vector<quant::BlockStatistics> statistics;
+    for (const std::size_t place : place_) {
+        statistics.push_back(by_weight[place]);
+    }
+    return statistics;
+}
 
 std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe,
                                      const Origin& origin) {
@@ -98,14 +87,18 @@ void lay_out(Artifact& artifact) {
                           streams ? artifact.weights->decompressions() : kNone);
 }
 
-OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path& directory) {
-    write_text_file(directory / (artifact.name + ".xml"), artifact.layout.xml);
-    OutputFile bin(directory / (artifact.name + ".bin"));
-    bin.reserve(artifact.layout.bin_bytes);
+void write_inline_constants(const Artifact& artifact, ByteSink& bin) {
     for (const auto& [offset, constant] : artifact.layout.inline_constants) {
         bin.write(offset,
                   std::span(static_cast<const std::byte*>(constant->get_data_ptr()), constant->get_byte_size()));
     }
+}
+
+OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path& directory) {
+    write_text_file(directory / (artifact.name + ".xml"), artifact.layout.xml);
+    OutputFile bin(directory / (artifact.name + ".bin"));
+    bin.reserve(artifact.layout.bin_bytes);
+    write_inline_constants(artifact, bin);
     return bin;
 }
 

@@ -39,8 +39,26 @@ std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, c
 // Writes the text of the .xml in memory and gives every constant its place in the .bin.
 void lay_out(Artifact& artifact);
 
+// Writes the constants that are in memory to their places in the .bin.
+void write_inline_constants(const Artifact& artifact, ByteSink& bin);
+
 // Writes the .xml and the constants that are in memory; returns the open .bin for the streamed ones.
 OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path& directory);
+
+// The weights of laid out artifacts, each with its place in the .bin of its artifact.
+class WeightList {
+public:
+    void add(const Artifact& artifact, ByteSink& bin);
+
+    // Those that two files store alike stand there once.
+    const std::vector<StreamedWeight>& weights() const { return weights_; }
+    // One entry per job, in the order of add().
+    std::vector<quant::BlockStatistics> by_job(const std::vector<quant::BlockStatistics>& by_weight) const;
+
+private:
+    std::vector<StreamedWeight> weights_;
+    std::vector<std::size_t> place_;
+};
 
 // Writes all artifacts; weights that two files store alike are read and converted once. Returns the error of
 // each weight of each artifact, in their order. `beside`: see stream_weights.

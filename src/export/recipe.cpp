@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -82,9 +83,11 @@ bool is_embedding_or_head(Role role) {
     return role == Role::Embedding || role == Role::Head;
 }
 
+constexpr std::uint64_t kSmallestGroup = 32;
+
 // The largest power of two from 32 up that divides the columns and does not exceed the wanted group; 0: none.
 std::uint64_t adjusted_group(std::uint64_t columns, std::uint64_t wanted) {
-    for (std::uint64_t group = wanted; group >= 32; group /= 2) {
+    for (std::uint64_t group = wanted; group >= kSmallestGroup; group /= 2) {
         if (columns % group == 0) {
             return group;
         }
@@ -99,8 +102,9 @@ struct Recipe::State {
     const FormatRow* format = nullptr;
     std::vector<Keep> keep;
     bool mixture_of_experts = false;
-    std::uint64_t expert_columns = 0;
+    ExpertSizes experts;
     bool tied_head = false;
+    bool told_about_down_proj = false;
     std::set<std::string> demoted;  // by --ratio
     std::vector<std::string> fallbacks;
     std::vector<std::string> group_errors;
@@ -150,8 +154,19 @@ struct Recipe::State {
     // Columns that a group must divide. The three products of an expert are stored alike, or the GPU plugin
     // does not fuse them.
     std::uint64_t grouped_columns(const WeightRequest& request) const {
-        return request.role == Role::Expert && expert_columns > 0 && group_size() != 0 ? expert_columns
-                                                                                       : request.columns;
+        const std::uint64_t common = std::gcd(experts.hidden, experts.intermediate);
+        return request.role == Role::Expert && common > 0 && group_size() != 0 ? common : request.columns;
+    }
+    // The GPU plugin takes the size of the groups from down_proj, and one group of a whole row for "per channel"; then
+    // it refuses gate_proj and up_proj with more. So down_proj gets two groups, or all three are stored per channel.
+    bool is_refused(const WeightRequest& request, std::uint64_t group) const {
+        return request.role == Role::Expert && group > 0 && group == experts.intermediate && group != experts.hidden;
+    }
+    Scheme accepted(const WeightRequest& request, Scheme scheme) const {
+        if (is_refused(request, scheme.group_size)) {
+            scheme.group_size = scheme.group_size / 2 >= kSmallestGroup ? scheme.group_size / 2 : 0;
+        }
+        return scheme;
     }
     std::uint64_t group_size() const {
         if (format->format == Format::MXFP4) {
@@ -182,18 +197,21 @@ struct Recipe::State {
         const Scheme wanted{format_wanted, group_size()};
         const std::uint64_t columns = grouped_columns(request);
         if (quant::why_unfit(wanted, columns).empty()) {
-            return wanted;
+            return accepted(request, wanted);
         }
         const std::string& fallback = options.group_size_fallback;
         const bool fixed = fallback == "error" || fallback == "ignore" || wanted.format == Format::MXFP4;
         const std::uint64_t group = fixed ? 0 : adjusted_group(columns, wanted.group_size);
-        return group > 0 ? std::optional(Scheme{wanted.format, group}) : std::nullopt;
+        return group > 0 ? std::optional(accepted(request, {wanted.format, group})) : std::nullopt;
     }
 
     Storage four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason) {
         const std::optional<Scheme> scheme = four_bit_scheme(request, wanted);
         if (scheme && scheme->group_size == group_size()) {
             return compressed(scheme->format, scheme->group_size, reason);
+        }
+        if (scheme && is_refused(request, group_size())) {
+            return below_one_group(*scheme);
         }
         const std::string unfit = quant::why_unfit({wanted, group_size()}, grouped_columns(request));
         if (options.group_size_fallback == "error") {
@@ -206,6 +224,16 @@ struct Recipe::State {
         }
         fallbacks.push_back(fmt::format("'{}' is stored as {}: {}", request.name, storage.text(), unfit));
         return storage;
+    }
+
+    Storage below_one_group(const Scheme& scheme) {
+        const std::string reason = fmt::format(
+            "groups of {} would be one group in down_proj and several in gate_proj and up_proj, which GPUs refuse",
+            experts.intermediate);
+        if (!std::exchange(told_about_down_proj, true)) {
+            fallbacks.push_back(fmt::format("experts are stored as {}: {}", quant::scheme_text(scheme), reason));
+        }
+        return compressed(scheme.format, scheme.group_size, reason);
     }
 
     std::optional<Storage> kept(const WeightRequest& request) {
@@ -234,8 +262,9 @@ struct Recipe::State {
         if (rule.type.starts_with("int8")) {
             return fit(request, compressed(rule.type == "int8_sym" ? Format::I8 : Format::U8, 0, reason));
         }
-        const std::uint64_t group = adjusted_group(request.columns, std::max<std::uint64_t>(group_size(), 32));
-        return fit(request, compressed(rule.type == "int4_sym" ? Format::I4 : Format::U4, group, reason));
+        const std::uint64_t group = adjusted_group(grouped_columns(request), std::max(group_size(), kSmallestGroup));
+        const Scheme scheme = accepted(request, {rule.type == "int4_sym" ? Format::I4 : Format::U4, group});
+        return fit(request, compressed(scheme.format, scheme.group_size, reason));
     }
 
     Storage other_part(const WeightRequest& request) const {
@@ -365,9 +394,9 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
 Recipe::~Recipe() = default;
 Recipe::Recipe(Recipe&&) noexcept = default;
 
-void Recipe::set_architecture(bool mixture_of_experts, bool tied_head, std::uint64_t expert_columns) {
+void Recipe::set_architecture(bool mixture_of_experts, bool tied_head, const ExpertSizes& experts) {
     state_->mixture_of_experts = mixture_of_experts;
-    state_->expert_columns = expert_columns;
+    state_->experts = experts;
     state_->tied_head = tied_head;
 }
 
@@ -413,6 +442,14 @@ Storage Recipe::choose(const WeightRequest& request, ModelPart part) {
     Storage storage = state_->wanted(request, part);
     if (can_import(request) && storage.scheme == request.origin->scheme) {
         storage = import(request);
+    }
+    if (storage.imported && state_->is_refused(request, storage.scheme->group_size) &&
+        !std::exchange(state_->told_about_down_proj, true)) {
+        state_->fallbacks.push_back(
+            fmt::format("experts keep the checkpoint's groups of {}, one in down_proj: GPUs with a matrix engine "
+                        "refuse this model; "
+                        "another --group-size stores them anew",
+                        storage.scheme->group_size));
     }
     state_->count(request, storage);
     return storage;

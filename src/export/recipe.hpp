@@ -22,6 +22,12 @@ namespace deltavino::exporter {
 
 using models::ModelPart;
 
+// Columns of an expert's products: gate_proj and up_proj have `hidden`, down_proj has `intermediate`. Zeros: no experts.
+struct ExpertSizes {
+    std::uint64_t hidden = 0;
+    std::uint64_t intermediate = 0;
+};
+
 class Recipe {
 public:
     // Throws ErrorKind::Usage for a bad option or combination, naming the rule.
@@ -30,8 +36,7 @@ public:
     Recipe(Recipe&&) noexcept;
 
     // For models of experts, whose small matrices want smaller groups; and for a tied embedding.
-    // `expert_columns`: the greatest common divisor of the columns of an expert's products, 0 for none.
-    void set_architecture(bool mixture_of_experts, bool tied_head, std::uint64_t expert_columns = 0);
+    void set_architecture(bool mixture_of_experts, bool tied_head, const ExpertSizes& experts = {});
 
     // With --ratio below 1: chooses which weights stay in 4 bit. `errors`: relative error of each
     // candidate in 4 bit, by ratio_group.

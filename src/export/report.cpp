@@ -45,7 +45,8 @@ std::vector<TensorReport> report_tensors(const checkpoint::Checkpoint& checkpoin
             for (const graph::RowSlice& slice : job.sources) {
                 report.bytes_read += slice.bytes(job.columns);
             }
-            report.relative_error = job.storage.scheme ? statistics[reports.size()].relative_error() : 0.0;
+            report.relative_error =
+                job.storage.scheme && !statistics.empty() ? statistics[reports.size()].relative_error() : 0.0;
             reports.push_back(std::move(report));
         }
     }

@@ -11,7 +11,7 @@
 namespace deltavino::exporter {
 
 // One entry per weight, in the order in which stream_artifacts streamed them, then the small ones that the graphs
-// hold as constants of their own.
+// hold as constants of their own. `statistics`: of stream_artifacts; empty when nothing was converted.
 std::vector<TensorReport> report_tensors(const checkpoint::Checkpoint& checkpoint,
                                          const std::vector<Artifact>& artifacts,
                                          const std::vector<quant::BlockStatistics>& statistics);

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <numeric>
+#include <random>
 #include <thread>
 
 namespace deltavino::exporter {
@@ -216,16 +218,71 @@ private:
     std::vector<float> floats_;  // of quantized rows
 };
 
+unsigned thread_count(unsigned wanted, std::size_t tasks) {
+    const unsigned most = wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
+    return static_cast<unsigned>(std::min<std::size_t>(most, std::max<std::size_t>(1, tasks)));
+}
+
+std::uint64_t bytes_of(const std::vector<Task>& tasks) {
+    return std::accumulate(tasks.begin(), tasks.end(), std::uint64_t{0},
+                           [](std::uint64_t sum, const Task& task) { return sum + task_bytes(task); });
+}
+
+class NoSink : public ByteSink {
+public:
+    void write(std::uint64_t, std::span<const std::byte>) override {}
+};
+
 }  // namespace
+
+double estimate_seconds(const std::vector<StreamedWeight>& weights, const StreamOptions& options, double budget) {
+    NoSink nowhere;
+    std::vector<StreamedWeight> unwritten = weights;
+    for (StreamedWeight& weight : unwritten) {
+        for (Placement& place : weight.placements) {
+            place.file = &nowhere;
+        }
+    }
+    std::vector<Task> tasks = make_tasks(unwritten);
+    const std::uint64_t total = bytes_of(tasks);
+    std::shuffle(tasks.begin(), tasks.end(), std::minstd_rand(1));
+    using Clock = std::chrono::steady_clock;
+    const auto start = Clock::now();
+    const auto elapsed = [start] {
+        return std::chrono::duration<double>(Clock::now() - start).count();
+    };
+    std::atomic<std::size_t> next{0};
+    std::atomic<std::uint64_t> done{0};
+    std::exception_ptr failure;
+    std::mutex mutex;
+    {
+        std::vector<std::jthread> threads;
+        for (unsigned i = 0; i < thread_count(options.threads, tasks.size()); ++i) {
+            threads.emplace_back([&] {
+                try {
+                    Worker worker(options);
+                    for (std::size_t k = next++; k < tasks.size() && elapsed() < budget; k = next++) {
+                        worker.run(tasks[k]);
+                        done += task_bytes(tasks[k]);
+                    }
+                } catch (...) {
+                    const std::lock_guard lock(mutex);
+                    failure = failure ? failure : std::current_exception();
+                }
+            });
+        }
+    }
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+    return done == 0 ? 0.0 : elapsed() * static_cast<double>(total) / static_cast<double>(done.load());
+}
 
 std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights,
                                                    const StreamOptions& options, ProgressSink& progress,
                                                    const std::function<void()>& beside) {
     const std::vector<Task> tasks = make_tasks(weights);
-    std::uint64_t total = 0;
-    for (const Task& task : tasks) {
-        total += task_bytes(task);
-    }
+    const std::uint64_t total = bytes_of(tasks);
     std::atomic<std::size_t> next{0};
     std::atomic<std::uint64_t> done{0};
     std::atomic<bool> stop{false};
@@ -256,8 +313,7 @@ std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWei
         }
         --running;
     };
-    const unsigned wanted = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
-    const auto count = static_cast<unsigned>(std::min<std::size_t>(wanted, std::max<std::size_t>(1, tasks.size())));
+    const unsigned count = thread_count(options.threads, tasks.size());
     running = count;
     bool cancelled = progress.cancelled();
     stop = cancelled;

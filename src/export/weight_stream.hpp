@@ -2,7 +2,7 @@
 // positioned writes on all cores, in buffers of fixed size. Peak memory does not depend on the model.
 #pragma once
 
-#include "base/file.hpp"
+#include "base/byte_sink.hpp"
 #include "graph/weights.hpp"
 #include "quant/quantize.hpp"
 
@@ -16,7 +16,7 @@ namespace deltavino::exporter {
 
 // Where the bytes of a weight's constants go.
 struct Placement {
-    OutputFile* file = nullptr;
+    ByteSink* file = nullptr;
     std::uint64_t values_offset = 0;
     std::uint64_t zero_points_offset = 0;
     std::uint64_t scales_offset = 0;
@@ -44,5 +44,9 @@ struct StreamOptions {
 std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWeight>& weights,
                                                    const StreamOptions& options, ProgressSink& progress,
                                                    const std::function<void()>& beside = {});
+
+// How long stream_weights will take, writing left out: converts parts from all over the weights for `budget`
+// seconds or so and writes nothing. Throws as stream_weights does.
+double estimate_seconds(const std::vector<StreamedWeight>& weights, const StreamOptions& options, double budget);
 
 }  // namespace deltavino::exporter

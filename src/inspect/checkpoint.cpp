@@ -74,8 +74,32 @@ DecodingWeights weights_of(const models::Plan& plan, const checkpoint::Checkpoin
     return weights;
 }
 
+// An export in the checkpoint's own types.
+Contents contents_of(const models::Plan& plan, const checkpoint::Checkpoint& checkpoint) {
+    Contents contents;
+    for (const graph::TensorRow& row : plan.table.rows()) {
+        const std::uint64_t elements = checked_product(row.shape);
+        const checkpoint::TensorInfo& info = checkpoint::find_codes(checkpoint, row.name)->info;
+        // Quantized codes are stored as integers, FP8 is widened.
+        const std::uint64_t bits = info.bytes * 8 / elements;
+        const bool kept = bits < 16 && !checkpoint::dtype_name(info.dtype).starts_with("F8");
+        contents.weights.push_back({row.name, kept ? "u8" : "f16", elements, kept ? info.bytes : elements * bits / 8,
+                                    row.role == graph::Role::Expert,
+                                    row.role == graph::Role::Embedding && !plan.tied_head});
+    }
+    const TextConfig& text = plan.config.text;
+    for (std::uint64_t i = 0; i < text.count(LayerKind::FullAttention); ++i) {
+        for (const bool keys : {true, false}) {
+            contents.growing.push_back(
+                {keys ? "keys of a layer" : "values of a layer", text.num_key_value_heads, text.head_dim, keys});
+        }
+    }
+    contents.fixed_states = states_of(text).fixed / sizeof(float);
+    return contents;
+}
+
 // What an export would say before it begins.
-void plan_export(const checkpoint::Checkpoint& checkpoint, CheckpointFacts& facts) {
+void plan_export(const checkpoint::Checkpoint& checkpoint, CheckpointFacts& facts, Contents* contents) {
     const models::Plan plan = models::make_plan(checkpoint, "auto", false);
     facts.notes = plan.notes;
     const auto left_outs = plan.table.check(checkpoint, &facts.notes);
@@ -85,11 +109,14 @@ void plan_export(const checkpoint::Checkpoint& checkpoint, CheckpointFacts& fact
     }
     facts.weights = weights_of(plan, checkpoint);
     facts.tied_head = plan.tied_head;
+    if (contents != nullptr) {
+        *contents = contents_of(plan, checkpoint);
+    }
 }
 
 }  // namespace
 
-CheckpointFacts inspect_checkpoint(const std::filesystem::path& path) {
+CheckpointFacts inspect_checkpoint(const std::filesystem::path& path, Contents* contents) {
     const checkpoint::Checkpoint checkpoint(path);
     const checkpoint::ModelConfig config =
         checkpoint::read_config(checkpoint.config_text(), (path / "config.json").string());
@@ -107,7 +134,7 @@ CheckpointFacts inspect_checkpoint(const std::filesystem::path& path) {
     facts.geometry = geometry_of(config.text);
     facts.states = states_of(config.text);
     try {
-        plan_export(checkpoint, facts);
+        plan_export(checkpoint, facts, contents);
     } catch (const Error& error) {
         facts.problems.push_back(error.what());
     }

@@ -68,26 +68,49 @@ std::set<const ov::Node*> readers_of(const ov::Node& weight) {
     return readers;
 }
 
-// Bytes of a constant that one decoding step of one sequence reads: one row of a table that is only looked
-// up, `chosen` of the experts in a stack of them.
-std::uint64_t bytes_per_token(const ov::op::v0::Constant& constant, std::uint64_t chosen) {
+// What a weight is by the operations that read it.
+struct Use {
+    bool table = false;   // only looked up
+    bool expert = false;  // a stack of experts
+};
+
+Use use_of(const ov::op::v0::Constant& constant, std::uint64_t chosen) {
     constexpr std::uint64_t kSmall = 1u << 16;
-    const std::uint64_t bytes = constant.get_byte_size();
-    if (constant.get_shape().size() < 2 || bytes < kSmall) {
-        return bytes;
+    if (constant.get_shape().size() < 2 || constant.get_byte_size() < kSmall) {
+        return {};
     }
     const std::set<const ov::Node*> readers = readers_of(constant);
     const auto all = [&](std::string_view type) {
         return std::all_of(readers.begin(), readers.end(),
                            [&](const ov::Node* node) { return node->get_type_name() == type; });
     };
-    if (all("Gather")) {
-        return bytes / constant.get_shape()[0];
+    const bool expert = chosen > 0 && all("MatMul") && (*readers.begin())->get_input_partial_shape(1).size() == 3;
+    return {all("Gather"), expert};
+}
+
+// Bytes of a constant that one decoding step of one sequence reads: one row of a table, `chosen` of the experts.
+std::uint64_t bytes_per_token(const ov::op::v0::Constant& constant, const Use& use, std::uint64_t chosen) {
+    const std::uint64_t bytes = constant.get_byte_size();
+    return use.table ? bytes / constant.get_shape()[0] : use.expert ? bytes / constant.get_shape()[0] * chosen : bytes;
+}
+
+// States whose second to last dimension grows are keys and values: [?, heads, ?, width].
+void collect_states(const ov::Model& model, Contents& contents) {
+    for (const auto& variable : model.get_variables()) {
+        const ov::op::util::VariableInfo& info = variable->get_info();
+        bool grows = false;
+        const std::uint64_t elements = state_elements(info, grows);
+        if (!grows) {
+            contents.fixed_states += elements;
+            continue;
+        }
+        const ov::PartialShape& shape = info.data_shape;
+        const auto width =
+            static_cast<std::uint64_t>(shape[shape.size() - 1].is_static() ? shape[shape.size() - 1].get_length() : 1);
+        const bool keys = info.variable_id.find("key") != std::string::npos;
+        contents.growing.push_back({keys ? "keys of a layer" : "values of a layer",
+                                    elements / std::max<std::uint64_t>(width, 1), width, keys});
     }
-    if (chosen > 0 && all("MatMul") && (*readers.begin())->get_input_partial_shape(1).size() == 3) {
-        return bytes / constant.get_shape()[0] * chosen;
-    }
-    return bytes;
 }
 
 StateBytes states_of(const ov::Model& model) {
@@ -103,7 +126,7 @@ StateBytes states_of(const ov::Model& model) {
     return states;
 }
 
-ModelFacts facts_of(const ov::Model& model) {
+ModelFacts facts_of(const ov::Model& model, Contents& contents) {
     ModelFacts facts{ports_of(model.inputs()), ports_of(model.outputs()), {}, {}, {}};
     std::uint64_t chosen = 0;
     std::uint64_t weight_bytes = 0;
@@ -117,12 +140,17 @@ ModelFacts facts_of(const ov::Model& model) {
             TypeTotal& total = facts.types[constant->get_element_type().get_type_name()];
             total.tensors += 1;
             total.bytes += constant->get_byte_size();
-            weight_bytes += bytes_per_token(*constant, chosen);
+            const Use use = use_of(*constant, chosen);
+            weight_bytes += bytes_per_token(*constant, use, chosen);
+            contents.weights.push_back({constant->get_friendly_name(), constant->get_element_type().get_type_name(),
+                                        ov::shape_size(constant->get_shape()), constant->get_byte_size(), use.expert,
+                                        use.table});
         }
     }
     if (!model.get_variables().empty()) {
         facts.states = states_of(model);
         facts.bytes_per_token = weight_bytes;
+        collect_states(model, contents);
     }
     return facts;
 }
@@ -160,7 +188,7 @@ OriginFacts origin_of(const fs::path& path) {
     return origin;
 }
 
-ModelFile model_file(ov::Core& core, const fs::path& file) {
+ModelFile model_file(ov::Core& core, const fs::path& file, Contents& contents) {
     ModelFile model{file.stem().string(), ModelFile::Content::Read, {}};
     if (model.name == graph::names::kTokenizer || model.name == graph::names::kDetokenizer) {
         model.content = ModelFile::Content::NeedsTokenizers;
@@ -172,7 +200,7 @@ ModelFile model_file(ov::Core& core, const fs::path& file) {
     }
     require_readable_model(file);
     try {
-        model.facts = facts_of(*core.read_model(file));
+        model.facts = facts_of(*core.read_model(file), contents);
     } catch (const std::exception& failure) {
         fail(ErrorKind::Input, "cannot read '{}': {}", file.string(), failure.what());
     }
@@ -194,7 +222,7 @@ Directory inspect_directory(const fs::path& path) {
     std::sort(files.begin(), files.end());
     ov::Core core;
     for (const fs::path& file : files) {
-        directory.facts.models.push_back(model_file(core, file));
+        directory.facts.models.push_back(model_file(core, file, directory.contents));
     }
     for (const exporter::MissingFile& file : exporter::missing_files(path)) {
         directory.facts.missing.push_back(fmt::format("{}: {}", file.name, file.consequence));

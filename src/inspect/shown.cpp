@@ -102,6 +102,21 @@ Json directory_json(const DirectoryFacts& facts) {
     return {{"kind", "exported"}, {"origin", origin}, {"models", models}, {"missing", facts.missing}};
 }
 
+Json memory_json(const DeviceMemory& memory) {
+    Json contexts = Json::array();
+    for (const ContextBytes& context : memory.contexts) {
+        contexts.push_back({{"tokens", context.tokens}, {"f16", context.f16}, {"u8", context.u8}});
+    }
+    return {{"device", memory.device},
+            {"weights_in_files", memory.weights_in_files},
+            {"weights", memory.weights},
+            {"widened_experts", memory.widened_experts},
+            {"fixed_states", memory.fixed_states},
+            {"contexts", std::move(contexts)},
+            {"largest_buffer", {{"what", memory.largest_buffer}, {"bytes", memory.largest_bytes}}},
+            {"buffer_limit", memory.buffer_limit == 0 ? Json(nullptr) : Json(memory.buffer_limit)}};
+}
+
 // --- text
 
 std::string types_text(const TypeTotals& types) {
@@ -187,6 +202,30 @@ std::string model_text(const ModelFile& model) {
     return text;
 }
 
+std::string memory_text(const DeviceMemory& memory) {
+    std::string text = fmt::format("\nmemory on a {}: weights {} (in files {}), states {} for each sequence\n",
+                                   memory.device, human_bytes(memory.weights), human_bytes(memory.weights_in_files),
+                                   human_bytes(memory.fixed_states));
+    if (memory.widened_experts > 0) {
+        text += fmt::format("GPUs without a matrix engine widen the experts to f16: {} more\n",
+                            human_bytes(memory.widened_experts));
+    }
+    std::vector<std::vector<std::string>> rows{{"tokens", "keys and values, f16", "u8", "in all, f16", "u8"}};
+    const std::uint64_t rest = memory.weights + memory.fixed_states;
+    for (const ContextBytes& context : memory.contexts) {
+        rows.push_back({std::to_string(context.tokens), human_bytes(context.f16), human_bytes(context.u8),
+                        human_bytes(rest + context.f16), human_bytes(rest + context.u8)});
+    }
+    text += format_table(rows);
+    text += fmt::format("largest buffer: {}, {}", human_bytes(memory.largest_bytes), memory.largest_buffer);
+    if (memory.buffer_limit > 0) {
+        const bool over = memory.largest_bytes > memory.buffer_limit;
+        text += fmt::format("; {} that older drivers allow in one buffer is {}",
+                            over ? "TOO MUCH: the most" : "the most", human_bytes(memory.buffer_limit));
+    }
+    return text + "\n";
+}
+
 std::string directory_text(const DirectoryFacts& facts) {
     std::string text = fmt::format("exported OpenVINO model '{}'\n{}", facts.path, origin_text(facts.origin));
     for (const ModelFile& model : facts.models) {
@@ -199,13 +238,20 @@ std::string directory_text(const DirectoryFacts& facts) {
 
 std::string Inspection::text() const {
     return guarded("cannot show the inspection", [&]() {
-        return checkpoint ? checkpoint_text(*checkpoint) : directory ? directory_text(*directory) : std::string();
+        const std::string text = checkpoint  ? checkpoint_text(*checkpoint)
+                                 : directory ? directory_text(*directory)
+                                             : std::string();
+        return memory ? text + memory_text(*memory) : text;
     });
 }
 
 std::string Inspection::json() const {
     return guarded("cannot show the inspection", [&]() {
-        return (checkpoint ? checkpoint_json(*checkpoint) : directory ? directory_json(*directory) : Json()).dump(2);
+        Json json = checkpoint ? checkpoint_json(*checkpoint) : directory ? directory_json(*directory) : Json::object();
+        if (memory) {
+            json["memory"] = memory_json(*memory);
+        }
+        return json.dump(2);
     });
 }
 

@@ -2,6 +2,7 @@
 // `WQLinear_GEMM`, compressed-tensors' `pack_to_int32`.
 #include "quant/packed.hpp"
 
+#include "base/checked.hpp"
 #include "base/error.hpp"
 #include "base/half.hpp"
 
@@ -19,10 +20,6 @@ std::uint32_t word_at(std::span<const std::byte> words, std::uint64_t index) {
     std::uint32_t word = 0;
     std::memcpy(&word, words.data() + index * kWordBytes, kWordBytes);
     return word;
-}
-
-std::uint64_t divide_up(std::uint64_t a, std::uint64_t b) {
-    return a / b + (a % b != 0 ? 1 : 0);
 }
 
 void require_bytes(std::string_view what, std::uint64_t expected, std::size_t found) {

@@ -1,13 +1,11 @@
 #include "reference/text_model.hpp"
 
 #include "base/error.hpp"
-#include "reference/attention.hpp"
-#include "reference/gated_delta_net.hpp"
-#include "reference/mixture_of_experts.hpp"
+#include "reference/decoder_layer.hpp"
+
+#include <utility>
 
 namespace deltavino::reference {
-
-using checkpoint::LayerKind;
 
 TextModel::TextModel(const checkpoint::TextConfig& config, bool tied_head, const WeightSource& weights,
                      unsigned threads)
@@ -28,26 +26,19 @@ Matrix TextModel::embed(std::span<const std::int64_t> ids) const {
 Matrix TextModel::forward(Matrix x, const Positions& positions, const LayerSink& on_layer,
                           const LayerSink& on_mixer) const {
     const Rotary rotary(config_.rope, positions);
-    const auto norm = [&](ConstMatrixRef in, const std::string& name) {
-        return zero_centred_norm(in, context_.weights.vector(name, config_.hidden_size), config_.rms_norm_eps);
-    };
     for (std::uint64_t i = 0; i < config_.num_hidden_layers; ++i) {
-        const std::string layer = "model.layers." + std::to_string(i) + ".";
-        const Matrix mixed = norm(x, layer + "input_layernorm.weight");
-        x += config_.layer_types[i] == LayerKind::LinearAttention
-                 ? gated_delta_net(mixed, context_, layer + "linear_attn.", config_)
-                 : gated_attention(mixed, context_, layer + "self_attn.", config_, rotary);
-        if (on_mixer) {
-            on_mixer(i, x);
-        }
-        const Matrix normed = norm(x, layer + "post_attention_layernorm.weight");
-        x += config_.moe ? mixture_of_experts(normed, context_, layer + "mlp.", config_)
-                         : swiglu(normed, context_, layer + "mlp.", config_.intermediate_size);
+        const auto half = [&](ConstMatrixRef mixed) {
+            if (on_mixer) {
+                on_mixer(i, mixed);
+            }
+        };
+        x = decoder_layer(std::move(x), context_, "model.layers." + std::to_string(i) + ".", config_.layer_types[i],
+                          config_, rotary, half);
         if (on_layer) {
             on_layer(i, x);
         }
     }
-    return norm(x, "model.norm.weight");
+    return hidden_norm(x, context_, "model.norm.weight", config_);
 }
 
 Matrix TextModel::logits(ConstMatrixRef hidden) const {

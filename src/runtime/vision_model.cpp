@@ -32,7 +32,7 @@ ov::InferRequest load(ov::Core& core, const fs::path& directory, const char* nam
                          [&]() { return compiled.create_infer_request(); });
 }
 
-std::vector<float> copy_of(const ov::Tensor& tensor) {
+std::vector<float> values_of(const ov::Tensor& tensor) {
     const auto* begin = tensor.data<const float>();
     return {begin, begin + tensor.get_size()};
 }
@@ -68,7 +68,7 @@ std::vector<float> VisionModel::rows(const Patches& patches, const StopCheck& st
         embeddings_.set_input_tensor(ov::Tensor(ov::element::f32, {count, patches.values.size() / count},
                                                 const_cast<float*>(patches.values.data())));
         infer(embeddings_, stop);
-        std::vector<float> hidden = copy_of(embeddings_.get_output_tensor());
+        std::vector<float> hidden = values_of(embeddings_.get_output_tensor());
         if (hidden.size() != positions.size()) {
             fail(ErrorKind::Input, "the vision tower has {} patch embeddings but {} position embeddings", hidden.size(),
                  positions.size());
@@ -83,7 +83,7 @@ std::vector<float> VisionModel::rows(const Patches& patches, const StopCheck& st
         merger_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::f32, {1, mask_rows, count}, mask.data()));
         merger_.set_tensor(kRotary, ov::Tensor(ov::element::f32, {count, rotary_width_}, angles.data()));
         infer(merger_, stop);
-        return copy_of(merger_.get_output_tensor());
+        return values_of(merger_.get_output_tensor());
     });
 }
 

@@ -339,6 +339,27 @@ def test_inspect_checkpoint(deltavino):
     assert facts["states"]["bytes_per_token"] == 2 * 2 * 2 * 64 * 4
 
 
+def test_inspect_counts_the_memory_of_a_device(deltavino, kjv_text):
+    """The widths of the bundled model: 2 layers of keys and values with 2 heads of 64, weights in bf16."""
+    for path in (KJV, kjv_text):
+        memory = json.loads(deltavino("inspect", path, "--device", "GPU", "--json").stdout)["memory"]
+        config = json.loads((KJV / "config.json").read_text())["text_config"]
+        layers = config["num_hidden_layers"] // config["full_attention_interval"]
+        per_token = 2 * layers * config["num_key_value_heads"] * config["head_dim"]
+        context = memory["contexts"][0]
+        assert context["f16"] == 2 * per_token * context["tokens"]
+        scales = 4 * 2 * layers * config["num_key_value_heads"]
+        assert context["u8"] == (per_token + scales) * context["tokens"]
+        assert memory["buffer_limit"] == 4 << 30
+        on_cpu = json.loads(deltavino("inspect", path, "--device", "CPU", "--json").stdout)["memory"]
+        assert on_cpu["fixed_states"] == 2 * memory["fixed_states"] > 0
+        assert on_cpu["weights"] > 1.5 * memory["weights"]
+    result = deltavino("inspect", KJV, "--device", "NPU")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--device is 'NPU', expected CPU or GPU" in result.stderr
+    assert "largest buffer: 67.1 MB, keys of a layer at 262144 tokens" in deltavino("inspect", KJV, "--device", "GPU").stdout
+
+
 def test_inspect_exported(deltavino, kjv_text):
     result = deltavino("inspect", kjv_text, "--json")
     assert result.returncode == 0, result.stderr

@@ -105,3 +105,22 @@ def test_inspect_counts_active_parameters(deltavino, tmp_path_factory):
     embedding = tensors["model.embed_tokens.weight"]
     assert facts["active_parameters"] == sum(tensors.values()) - experts * 3 // 4 - embedding + embedding // vocabulary
     assert facts["bytes_per_token"] == 2 * facts["active_parameters"]
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "expected"),
+    [
+        ("moe-e8k2", ["--weight-format", "fp16"], ["on GPUs every expert runs for every token, because they are stored as f16"]),
+        ("moe-e8k2", ["--weight-format", "int8"], ["on GPUs without a matrix engine"]),
+        ("moe-e8k2", ["--weight-format", "nf4"], ["on GPUs without a matrix engine", "on GPUs nf4 weights are widened to f16"]),
+        ("dense-v2", ["--weight-format", "mxfp4"], ["on GPUs mxfp4 weights are widened to f16"]),
+        ("dense-v2", ["--weight-format", "int4"], []),
+        ("dense-v2", [], []),
+    ],
+)
+def test_what_gpus_make_of_the_weights_is_said(case, options, expected, tmp_path):
+    """The facts are those of tests/gpu/test_compile.py."""
+    result = run_deltavino("export", "--model", GOLDEN / case, tmp_path / "out", "--disable-convert-tokenizer", *options)
+    assert result.returncode == 0, result.stderr
+    notes = [line.removeprefix("note: ") for line in result.stderr.splitlines() if line.startswith("note: on GPUs")]
+    assert [note[: len(start)] for note, start in zip(notes, expected, strict=True)] == expected

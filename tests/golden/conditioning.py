@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import kjv
+import mtp
 import vision
 from cases import Case, all_cases
 from double import double_model, double_precision
@@ -150,6 +151,22 @@ def vision_condition(folder: Path) -> Verdicts:
     return verdicts
 
 
+def mtp_condition(folder: Path) -> Verdicts:
+    """The multi-token-prediction layers."""
+    verdicts: Verdicts = []
+    for name, single in mtp.recorded(folder).items():
+        case = mtp.cases()[name]
+        layer, tensors = mtp.make(case)
+        model = double_model(layer)
+        routing = Routing(case.name)
+        given = mtp.inputs(tensors, case)
+        with double_precision(), watching(model, routing):
+            double = mtp.expected_tensors(model, given)
+        verdicts += compared(case.name, single, double)
+        verdicts += [routing] if routing.decisions else []
+    return verdicts
+
+
 def kjv_condition(folder: Path) -> Verdicts:
     """The greedy continuations of the example model: logits at every position."""
     recorded = json.loads((folder / "greedy.json").read_text(encoding="utf-8"))
@@ -172,6 +189,8 @@ def conditions(root: Path, name: str) -> Verdicts:
     """The verdicts on one generated folder."""
     if name == "vision":
         return vision_condition(root / name)
+    if name == "mtp":
+        return mtp_condition(root / name)
     if name == "kjv-tiny":
         return kjv_condition(root / name)
     (case,) = (case for case in all_cases() if case.name == name)

@@ -25,6 +25,7 @@ import compare
 import conditioning
 import kjv
 import kjv_vision
+import mtp
 import processor
 import reference
 import vision
@@ -53,6 +54,7 @@ def jobs() -> dict[str, Job]:
         for case in all_cases()
     }
     table["kjv-tiny"] = in_turn(kjv.generate, kjv_vision.generate)
+    table["mtp"] = mtp.generate
     table["vision"] = in_turn(vision.generate, processor.generate)
     return table
 

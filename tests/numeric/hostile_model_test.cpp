@@ -60,12 +60,13 @@ TEST(HostileModel, LogitsOfTheLastTokenOnly) {
         return unsqueezed(
             std::make_shared<ov::op::v8::Gather>(ids, number(-1), Constant::create(ov::element::i64, {}, {1})), 2);
     };
-    EXPECT_NE(refusal(last, 5).find("expected [1, 5, vocabulary]"), std::string::npos);
+    EXPECT_NE(refusal(last, 5).find("its logits for 5 tokens have shape"), std::string::npos);
 }
 
 TEST(HostileModel, LogitsOfAnotherRank) {
-    EXPECT_NE(refusal([](const ov::Output<ov::Node>& ids) { return ids; }, 5).find("expected [1, 5, vocabulary]"),
-              std::string::npos);
+    EXPECT_NE(
+        refusal([](const ov::Output<ov::Node>& ids) { return ids; }, 5).find("its logits for 5 tokens have shape"),
+        std::string::npos);
 }
 
 TEST(HostileModel, AVocabularyThatChanges) {

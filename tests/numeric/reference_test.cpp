@@ -1,5 +1,7 @@
-// The reference against transformers, on every golden checkpoint: text, experts, Qwen3-Next, pictures, videos.
+// The reference against transformers, on every golden checkpoint: text, experts, Qwen3-Next, pictures, videos, and the
+// multi-token-prediction layer.
 #include "reference/checkpoint_weights.hpp"
+#include "reference/multi_token_prediction.hpp"
 #include "reference/text_model.hpp"
 #include "reference/vision_model.hpp"
 #include "support/engine.hpp"
@@ -169,6 +171,27 @@ TEST_P(ReferenceVision, LogitsWithPicturesAndVideos) {
 
 INSTANTIATE_TEST_SUITE_P(Golden, ReferenceVision, testing::Values("dense-vl", "vl-yarn", "moe-vl", "kjv-tiny"),
                          case_name);
+
+class ReferenceMtp : public testing::TestWithParam<std::string> {};
+
+TEST_P(ReferenceMtp, LayerOfTransformers) {
+    const Case tested("mtp/" + GetParam());
+    const Golden golden = test::read_golden(test::golden_directory("mtp/" + GetParam()) / "expected.safetensors");
+    const Ids& next = golden.at("input_ids").integers;
+    const Matrix made = multi_token_prediction(tested.model.embed(next), matrix_of(golden.at("hidden_states")),
+                                               sequential_positions(next.size()), tested.config.text, {tested.weights});
+    EXPECT_LE(test::relative_error(values(made), golden.at("output_hidden").floats), kBound);
+    EXPECT_LE(test::relative_error(values(tested.model.logits(made)), golden.at("logits").floats), kBound);
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, ReferenceMtp, testing::Values("dense", "moe"), case_name);
+
+TEST(Reference, RefusesMoreThanOneMtpLayer) {
+    Case tested("mtp/dense");
+    tested.config.text.mtp_num_hidden_layers = 2;
+    const Matrix x = Matrix::Zero(2, 64);
+    EXPECT_THROW(multi_token_prediction(x, x, sequential_positions(2), tested.config.text, {tested.weights}), Error);
+}
 
 TEST(Reference, RefusesIdsBeyondTheEmbedding) {
     const Case tested("dense-v1");

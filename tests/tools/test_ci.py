@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GATES = ["format", "test", "parity", "fresh", "tidy", "clang", "assertions", "sanitize"]
+GATES = ["format", "test", "parity", "packages", "fresh", "tidy", "clang", "assertions", "sanitize"]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ namespace {
 
 using checkpoint::DType;
 using graph::Role;
+using namespace std::string_literals;
 
 graph::WeightRequest request(Role role, std::uint64_t columns = 256, std::string name = "model.layers.0.x.weight") {
     return {std::move(name), role, 64, columns, DType::BF16};
@@ -143,19 +144,49 @@ TEST(Recipe, BadOptionsNameTheRule) {
 
 TEST(Recipe, TheProductsOfAnExpertAreStoredAlike) {
     Recipe recipe(format("int4"));
-    recipe.set_architecture(true, false, 32);  // 64 and 96 columns
+    recipe.set_architecture(true, false, {64, 96});
     EXPECT_EQ(stored(recipe, request(Role::Expert, 64)), "u4 in groups of 32");
     EXPECT_EQ(stored(recipe, request(Role::Expert, 96)), "u4 in groups of 32");
     EXPECT_EQ(stored(recipe, request(Role::SharedExpert, 64)), "u4 in groups of 64");
-    recipe.set_architecture(true, false, 16);  // 64 and 48 columns
+    recipe.set_architecture(true, false, {64, 48});
     EXPECT_EQ(stored(recipe, request(Role::Expert, 64)), "i8 per channel");
     EXPECT_EQ(stored(recipe, request(Role::Expert, 48)), "i8 per channel");
+}
+
+// One group in down_proj beside several in gate_proj and up_proj is what the GPU plugin cannot compile.
+TEST(Recipe, DownProjHasTwoGroupsOrNone) {
+    const auto experts = [](CompressionOptions options, ExpertSizes sizes) {
+        Recipe recipe(options);
+        recipe.set_architecture(true, false, sizes);
+        const std::string gate = stored(recipe, request(Role::Expert, sizes.hidden));
+        EXPECT_EQ(stored(recipe, request(Role::Expert, sizes.intermediate)), gate);
+        EXPECT_LE(recipe.fallbacks().size(), 1u);
+        return std::pair(gate, recipe.fallbacks().empty() ? std::string() : recipe.fallbacks()[0]);
+    };
+    CompressionOptions options = format("int4");
+    const auto [halved, note] = experts(options, {128, 64});
+    EXPECT_EQ(halved, "u4 in groups of 32");
+    EXPECT_EQ(note.substr(0, 40), "experts are stored as u4 in groups of 32");
+    EXPECT_EQ(experts(options, {2048, 512}), std::pair("u4 in groups of 64"s, ""s));
+    EXPECT_EQ(experts(options, {64, 64}), std::pair("u4 in groups of 64"s, ""s));   // one group in all three
+    EXPECT_EQ(experts(options, {64, 128}), std::pair("u4 in groups of 64"s, ""s));  // and two in down_proj
+    options.group_size = 512;
+    EXPECT_EQ(experts(options, {2048, 512}).first, "u4 in groups of 256");
+    options.group_size_fallback = "error";
+    EXPECT_EQ(experts(options, {2048, 512}).first, "u4 in groups of 256");
+    EXPECT_EQ(experts(format("mxfp4"), {64, 32}).first, "u4 per channel");
+    options = format("int4");
+    options.group_size = 32;
+    options.sym = true;
+    EXPECT_EQ(experts(options, {64, 32}).first, "i4 per channel");
+    options.keep = {"*=int4_asym"};
+    EXPECT_EQ(experts(options, {64, 32}).first, "u4 per channel");
 }
 
 TEST(Recipe, ExpertsStayInAFormatThatThePluginKeeps) {
     for (const char* name : {"nf4", "mxfp4"}) {
         Recipe recipe(format(name));
-        recipe.set_architecture(true, false, 256);
+        recipe.set_architecture(true, false, {256, 256});
         EXPECT_EQ(stored(recipe, request(Role::Expert)).substr(0, 2), "u4") << name;
         EXPECT_EQ(stored(recipe, request(Role::SharedExpert)).substr(0, 3), std::string(name).substr(0, 3));
     }
@@ -165,7 +196,7 @@ TEST(Recipe, RatioMovesTheExpertsOfALayerTogether) {
     CompressionOptions options = format("int4");
     options.ratio = 0.5;
     Recipe recipe(options);
-    recipe.set_architecture(true, false, 256);
+    recipe.set_architecture(true, false, {256, 256});
     const auto expert = [](int layer, const char* projection) {
         return request(Role::Expert, 256, fmt::format("model.layers.{}.mlp.experts.{}.weight", layer, projection));
     };

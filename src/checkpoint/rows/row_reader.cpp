@@ -9,10 +9,6 @@
 namespace deltavino::checkpoint {
 namespace {
 
-std::uint64_t divide_up(std::uint64_t a, std::uint64_t b) {
-    return a / b + (a % b != 0 ? 1 : 0);
-}
-
 // Columns [first, first + count) of a stored matrix of `elements` wide lines, one line after the other.
 void read_columns(const Tensor& tensor, std::uint64_t lines, std::uint64_t elements, std::uint64_t first,
                   std::uint64_t count, std::vector<std::byte>& out) {

@@ -16,10 +16,6 @@ using Shape = std::vector<std::uint64_t>;
 
 constexpr std::string_view kWeight = ".weight";
 
-std::uint64_t divide_up(std::uint64_t a, std::uint64_t b) {
-    return a / b + (a % b != 0 ? 1 : 0);
-}
-
 std::string module_of(const std::string& name) {
     return name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : name;
 }

@@ -75,9 +75,9 @@ void on_skip(j_decompress_ptr info, long count) {
 
 void do_nothing(j_decompress_ptr) {}
 
-class Reader {
+class JpegReader {
 public:
-    explicit Reader(std::span<const std::byte> bytes) {
+    explicit JpegReader(std::span<const std::byte> bytes) {
         info_.err = jpeg_std_error(&errors_.manager);
         errors_.manager.error_exit = stop;
         errors_.manager.emit_message = on_message;
@@ -90,9 +90,9 @@ public:
         source_.term_source = do_nothing;
         progress_.progress_monitor = on_progress;
     }
-    ~Reader() { jpeg_destroy_decompress(&info_); }
-    Reader(const Reader&) = delete;
-    Reader& operator=(const Reader&) = delete;
+    ~JpegReader() { jpeg_destroy_decompress(&info_); }
+    JpegReader(const JpegReader&) = delete;
+    JpegReader& operator=(const JpegReader&) = delete;
 
     // False: see message().
     bool read_header() {
@@ -166,7 +166,7 @@ void cmyk_row_to_rgb(const std::uint8_t* in, std::uint8_t* out, std::size_t widt
 }  // namespace
 
 DecodedPicture decode_jpeg(std::span<const std::byte> bytes, const std::string& name) {
-    Reader reader(bytes);
+    JpegReader reader(bytes);
     const auto damaged = [&]() {
         fail(ErrorKind::Input, "cannot use picture '{}': damaged or unusual JPEG: {}", name, reader.message());
     };

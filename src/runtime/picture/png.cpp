@@ -36,9 +36,9 @@ void on_read(png_structp png, png_bytep out, png_size_t count) {
     source->used += count;
 }
 
-class Reader {
+class PngReader {
 public:
-    explicit Reader(std::span<const std::byte> bytes) {
+    explicit PngReader(std::span<const std::byte> bytes) {
         source_.data = bytes.data();
         source_.size = bytes.size();
         png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &source_, on_error, on_warning);
@@ -50,9 +50,9 @@ public:
         }
         png_set_read_fn(png_, &source_, on_read);
     }
-    ~Reader() { png_destroy_read_struct(&png_, &info_, &end_); }
-    Reader(const Reader&) = delete;
-    Reader& operator=(const Reader&) = delete;
+    ~PngReader() { png_destroy_read_struct(&png_, &info_, &end_); }
+    PngReader(const PngReader&) = delete;
+    PngReader& operator=(const PngReader&) = delete;
 
     // False: see message().
     bool read_header() {
@@ -115,7 +115,7 @@ private:
 }  // namespace
 
 DecodedPicture decode_png(std::span<const std::byte> bytes, const std::string& name) {
-    Reader reader(bytes);
+    PngReader reader(bytes);
     const auto damaged = [&]() {
         fail(ErrorKind::Input, "cannot use picture '{}': damaged PNG: {}", name, reader.message());
     };

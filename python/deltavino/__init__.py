@@ -1,0 +1,241 @@
+"""Turns Qwen3.5-class checkpoints into OpenVINO models, proves them right, and runs them.
+
+The functions and their keywords are the commands and options of the program `deltavino`. Long ones take
+`progress(stage, done, total)` and `note(sentence)`, release the GIL, and stop within a second after Ctrl-C
+(KeyboardInterrupt) or after a callable raised. What cannot be done raises a subclass of Error.
+"""
+
+import importlib
+import json
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from . import _deltavino
+from ._deltavino import (
+    Answer,
+    CheckReport,
+    Evaluation,
+    EvaluationReport,
+    ExportedFile,
+    ExportSummary,
+    FinishReason,
+    TensorReport,
+)
+from ._errors import (
+    BugError,
+    Cancelled,
+    Error,
+    InputError,
+    NetworkError,
+    OutputError,
+    UnsupportedError,
+    UsageError,
+)
+from ._options import Backup, Fallback, Note, Path, Progress, ScaleSearch, Task, WeightFormat, compression, fill, resolve
+from ._runner import Runner, generate
+
+__all__ = [
+    "Answer", "BugError", "Cancelled", "CheckReport", "Error", "Evaluation", "EvaluationReport", "ExportSummary",
+    "ExportedFile", "FinishReason", "InputError", "NetworkError", "OutputError", "Runner", "TensorReport",
+    "UnsupportedError", "UsageError", "build", "check", "eval", "export", "generate", "inspect", "__version__",
+]  # fmt: skip
+
+__version__ = _deltavino.version()
+_log = logging.getLogger("deltavino")
+
+
+def _sink(progress: Progress | None, note: Note | None) -> _deltavino.Sink:
+    return _deltavino.Sink(progress, note if note is not None else _log.info)
+
+
+def export(
+    model: Path,
+    output: Path,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    task: Task = "auto",
+    report: Path | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    verify: bool = False,
+    no_sync: bool = False,
+    disable_convert_tokenizer: bool = False,
+    assume_tied_head: bool = False,
+    allow_nonfinite: bool = False,
+    threads: int = 0,
+    weight_format: WeightFormat | None = None,
+    sym: bool = False,
+    group_size: int | None = None,
+    group_size_fallback: Fallback | None = None,
+    ratio: float | None = None,
+    backup_precision: Backup | None = None,
+    all_layers: bool = False,
+    keep: Iterable[str] = (),
+    scale_search: ScaleSearch | None = None,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> ExportSummary:
+    """Writes an OpenVINO model directory from a checkpoint directory or Hub id.
+
+    The directory appears only when everything is done. `note` hears, among others, what is left out on purpose;
+    without it, that goes to the logger 'deltavino' as INFO.
+    """
+    if dry_run and (verify or report is not None):
+        raise UsageError("dry_run writes nothing: verify and report do not go with it")
+    sink = _sink(progress, note)
+    options = fill(
+        _deltavino.ExportOptions(),
+        model=resolve(model, revision, cache_dir, sink),
+        output=output,
+        task=task,
+        report=report,
+        dry_run=dry_run,
+        force=force,
+        sync=not no_sync,
+        convert_tokenizer=not disable_convert_tokenizer,
+        assume_tied_head=assume_tied_head,
+        allow_nonfinite=allow_nonfinite,
+        threads=threads,
+        compression=compression(weight_format, sym, group_size, group_size_fallback, ratio, backup_precision,
+                                all_layers, keep, scale_search),
+    )  # fmt: skip
+
+    def verified(directory: Path) -> None:
+        found = check(directory, against=options.model, tokens=64, threads=threads, progress=progress, note=note)
+        if not found.good:
+            raise BugError(f"cannot export '{model}': the result was checked and found wrong: {found.verdict}")
+
+    return _deltavino.export_model(options, verified if verify else None, sink)
+
+
+def build(
+    model: Path,
+    *,
+    name: str = "openvino_model",
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    task: Task = "text-generation-with-past",
+    assume_tied_head: bool = False,
+    allow_nonfinite: bool = False,
+    threads: int = 0,
+    weight_format: WeightFormat | None = None,
+    sym: bool = False,
+    group_size: int | None = None,
+    group_size_fallback: Fallback | None = None,
+    ratio: float | None = None,
+    backup_precision: Backup | None = None,
+    all_layers: bool = False,
+    keep: Iterable[str] = (),
+    scale_search: ScaleSearch | None = None,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> Any:
+    """Makes an openvino.Model of a checkpoint in memory, ready for openvino.Core().compile_model().
+
+    It is what an export with the same options writes, byte for byte. The package openvino has Python types of its
+    own, so the model reaches it as the text of its .xml and a tensor with the weights, which are written once and
+    not copied. `name`: of a task with several models, the one to return.
+    """
+    openvino: Any = importlib.import_module("openvino")
+    sink = _sink(progress, note)
+    options = fill(
+        _deltavino.BuildOptions(),
+        model=resolve(model, revision, cache_dir, sink),
+        task=task,
+        assume_tied_head=assume_tied_head,
+        allow_nonfinite=allow_nonfinite,
+        threads=threads,
+        compression=compression(weight_format, sym, group_size, group_size_fallback, ratio, backup_precision,
+                                all_layers, keep, scale_search),
+    )  # fmt: skip
+    weights: dict[str, Any] = {}
+
+    def memory(of: str, size: int) -> int:
+        weights[of] = openvino.Tensor(openvino.Type.u8, openvino.Shape([size]))
+        weights[of].data[:] = 0
+        return int(weights[of].data.ctypes.data)
+
+    texts = _deltavino.serialize_models(options, memory, sink)
+    if name not in texts:
+        raise UsageError(f"'{name}' is not a model of the task {task}, which has {', '.join(texts)}")
+    return openvino.Core().read_model(texts[name], weights[name])
+
+
+def inspect(model: Path, *, revision: str | None = None, cache_dir: Path | None = None) -> dict[str, Any]:
+    """What a checkpoint or an exported directory holds, and what is wrong with it. Reads no weights."""
+    path = resolve(model, revision, cache_dir, _sink(None, None))
+    facts: dict[str, Any] = json.loads(_deltavino.inspect(path))
+    return facts
+
+
+def check(
+    model: Path,
+    *,
+    against: Path | None = None,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    text: Path | None = None,
+    prompt: str | None = None,
+    tokens: int = 300,
+    device: str = "CPU",
+    threads: int = 0,
+    report: Path | None = None,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> CheckReport:
+    """Says whether an exported directory is right, and whether weights, graph, precision or runtime are to blame.
+
+    `report`: an HTML file to write, with plots.
+    """
+    sink = _sink(progress, note)
+    options = fill(
+        _deltavino.CheckOptions(),
+        model=model,
+        against=resolve(against, revision, cache_dir, sink) if against is not None else None,
+        text=text,
+        prompt=prompt,
+        tokens=tokens,
+        device=device,
+        threads=threads,
+    )
+    found = _deltavino.check(options, sink)
+    if report is not None:
+        with open(report, "w", encoding="utf-8") as file:
+            file.write(found.html())
+    return found
+
+
+def eval(
+    *models: Path,
+    text: Path,
+    against: Path | None = None,
+    window: int = 256,
+    windows: int = 0,
+    device: str = "CPU",
+    precision: str = "f32",
+    threads: int = 0,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> EvaluationReport:
+    """Compares exported directories on a text: perplexity, and distance from the reference.
+
+    The reference is the checkpoint `against`, else the first of `models`.
+    """
+    sink = _sink(progress, note)
+    options = fill(
+        _deltavino.EvaluationOptions(),
+        models=[os.fspath(path) for path in models],
+        text=text,
+        against=resolve(against, revision, cache_dir, sink) if against is not None else None,
+        window=window,
+        windows=windows,
+        device=device,
+        precision=precision,
+        threads=threads,
+    )
+    return _deltavino.evaluate(options, sink)

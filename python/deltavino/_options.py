@@ -1,0 +1,60 @@
+"""From keywords to the option structs of the library."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias, Union
+
+from . import _deltavino
+
+Path: TypeAlias = Union[str, "os.PathLike[str]"]
+Progress: TypeAlias = Callable[[str, int, int], object]
+Note: TypeAlias = Callable[[str], object]
+WeightFormat: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"]
+Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-text"]
+Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
+Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
+ScaleSearch: TypeAlias = Literal["least-error", "nncf"]
+
+
+def fill(options: Any, **values: Any) -> Any:
+    """Sets what is not None; of the others the struct's defaults stay. Wrong types raise TypeError."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        try:
+            setattr(options, name, value)
+        except TypeError:
+            raise TypeError(f"{name} is {value!r}, of a type that cannot be used") from None
+    return options
+
+
+def compression(
+    weight_format: str | None,
+    sym: bool,
+    group_size: int | None,
+    group_size_fallback: str | None,
+    ratio: float | None,
+    backup_precision: str | None,
+    all_layers: bool,
+    keep: Iterable[str],
+    scale_search: str | None,
+) -> _deltavino.CompressionOptions:
+    """How weights are stored."""
+    options: _deltavino.CompressionOptions = fill(
+        _deltavino.CompressionOptions(),
+        weight_format=weight_format,
+        sym=sym,
+        group_size=group_size,
+        group_size_fallback=group_size_fallback,
+        ratio=ratio,
+        backup_precision=backup_precision,
+        all_layers=all_layers,
+        keep=list(keep),
+        scale_search=scale_search,
+    )
+    return options
+
+
+def resolve(model: Path, revision: str | None, cache_dir: Path | None, sink: _deltavino.Sink) -> str:
+    """The folder of a checkpoint, or of a Hub id, which is downloaded where it is not in the cache."""
+    return str(_deltavino.resolve_checkpoint(os.fspath(model), revision or "", os.fspath(cache_dir or ""), sink))

@@ -1,0 +1,156 @@
+"""Text generation: the library works in a thread of its own, and its pieces of text come out of a generator."""
+
+import logging
+import queue
+import threading
+from collections.abc import Generator, Iterable
+
+from . import _deltavino
+from ._options import Note, Path, fill
+
+_log = logging.getLogger("deltavino")
+
+
+class Runner:
+    """A loaded model and one conversation with it. One answer at a time: the generator of one must have ended."""
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        system: str | None = None,
+        device: str = "CPU",
+        precision: str | None = None,
+        threads: int = 0,
+        note: Note | None = None,
+    ) -> None:
+        options = fill(
+            _deltavino.RunnerOptions(), model=model, device=device, precision=precision, threads=threads
+        )
+        self._runner = _deltavino.Runner(options, note if note is not None else _log.info)
+        self._busy = threading.Lock()
+        self.begin(system)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether `images` may be given."""
+        return self._runner.takes_pictures
+
+    def begin(self, system: str | None = None) -> None:
+        """Forgets the conversation; `system`: a system turn for the next one."""
+        self._runner.begin(system)
+
+    def ask(
+        self,
+        prompt: str,
+        *,
+        images: Iterable[Path] = (),
+        raw: bool = False,
+        think: bool | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        frequency_penalty: float | None = None,
+        stop: Iterable[str] = (),
+        seed: int = 0,
+        ignore_eos: bool = False,
+    ) -> Generator[str, None, _deltavino.Answer]:
+        """Yields the answer in pieces of whole characters, as it is made; `yield from` gives an Answer at its end.
+
+        What is not given comes from generation_config.json. `raw` continues the prompt as it is, after forgetting
+        the conversation. A generator that is closed or left before its end stops the work.
+        """
+        options = fill(
+            _deltavino.GenerateOptions(),
+            thinking=think,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            stop_strings=list(stop),
+            seed=seed,
+            ignore_eos=ignore_eos,
+        )
+        return self._pieces(prompt, list(images), options, raw)
+
+    def _pieces(
+        self, prompt: str, images: list[Path], options: _deltavino.GenerateOptions, raw: bool
+    ) -> Generator[str, None, _deltavino.Answer]:
+        pieces: queue.SimpleQueue[str | _deltavino.Answer | BaseException] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                pieces.put(self._runner.answer(prompt, images, options, raw, pieces.put))
+            except BaseException as error:  # it is raised where the generator is read
+                pieces.put(error)
+
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("the answer before this one is still being made")
+        worker = threading.Thread(target=work, name="deltavino")
+        try:
+            self._runner.resume()
+            worker.start()
+            while True:
+                piece = pieces.get()
+                if isinstance(piece, BaseException):
+                    raise piece
+                if not isinstance(piece, str):
+                    return piece
+                yield piece
+        finally:
+            self._runner.stop()
+            worker.join()
+            self._busy.release()
+
+
+def generate(
+    model: Path,
+    prompt: str,
+    *,
+    images: Iterable[Path] = (),
+    system: str | None = None,
+    raw: bool = False,
+    think: bool | None = None,
+    device: str = "CPU",
+    precision: str | None = None,
+    threads: int = 0,
+    max_new_tokens: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    presence_penalty: float | None = None,
+    frequency_penalty: float | None = None,
+    stop: Iterable[str] = (),
+    seed: int = 0,
+    ignore_eos: bool = False,
+    note: Note | None = None,
+) -> Generator[str, None, _deltavino.Answer]:
+    """Loads an exported directory and yields its answer in pieces, as Runner.ask does."""
+    runner = Runner(model, system=system, device=device, precision=precision, threads=threads, note=note)
+    return runner.ask(
+        prompt,
+        images=images,
+        raw=raw,
+        think=think,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        stop=stop,
+        seed=seed,
+        ignore_eos=ignore_eos,
+    )

@@ -1,0 +1,55 @@
+#include "export/preparation.hpp"
+
+#include "base/text.hpp"
+#include "export/directory/side_files.hpp"
+#include "export/gpu_notes.hpp"
+#include "export/sensitivity.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace deltavino::exporter {
+
+// A wrong option shows before any file is read: the recipe is the first member.
+Preparation::Preparation(const ExportOptions& options, ProgressSink& progress)
+    : model_(options.model),
+      recipe_(options.compression),
+      checkpoint_(options.model),
+      plan_(models::make_plan(checkpoint_, options.task, options.assume_tied_head)) {
+    for (const std::string& note : plan_.notes) {
+        progress.note(note);
+    }
+    std::vector<std::string> quantization_notes;
+    for (const auto& left_out : plan_.table.check(checkpoint_, &quantization_notes)) {
+        progress.note(
+            fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
+    }
+    for (const std::string& note : quantization_notes) {
+        progress.note(note);
+    }
+    const checkpoint::TextConfig& text = plan_.config.text;
+    const ExpertSizes experts =
+        text.moe ? ExpertSizes{text.hidden_size, text.moe->moe_intermediate_size} : ExpertSizes{};
+    recipe_.set_architecture(text.moe.has_value(), plan_.tied_head, experts);
+    model_type_ = vision() ? vision_model_type(plan_.config) : text.model_type;
+}
+
+void Preparation::build(ProgressSink& progress) {
+    if (recipe_.needs_sensitivities()) {
+        measure_sensitivities(checkpoint_, plan_, recipe_);
+    }
+    origin_.emplace(source_of(model_), model_type_, models::task_name(plan_.task), recipe_);
+    artifacts_ = make_artifacts(checkpoint_, plan_, recipe_, *origin_);
+    recipe_.check_all_used();
+    plan_.table.check_all_used();
+    for (const std::string& fallback : recipe_.fallbacks()) {
+        progress.note(fallback);
+    }
+    for (const std::string& note : gpu_notes(artifacts_)) {
+        progress.note(note);
+    }
+    std::for_each(artifacts_.begin(), artifacts_.end(), lay_out);
+}
+
+}  // namespace deltavino::exporter

@@ -1,0 +1,62 @@
+"""Fixtures of the bench. All models are compiled before the first test looks at one: a process a family."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import bench
+import matrix
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """The folder of exported models."""
+    return tmp_path_factory.mktemp("gpu")
+
+
+@pytest.fixture(scope="session")
+def compiled(request, models) -> dict[matrix.Row, dict]:
+    """The answer of the plugin for every row of the matrix whose test was chosen."""
+    rows = {item.callspec.params["row"]: None for item in request.session.items
+            if "row" in getattr(getattr(item, "callspec", None), "params", {})}  # fmt: skip
+    jobs: dict[str, list[dict]] = defaultdict(list)
+    for row in rows:
+        xml = matrix.exported(row, models) / f"{row.file}.xml"
+        config = {"INFERENCE_PRECISION_HINT": row.hint}
+        jobs[row.family].append({"job": "compile", "xml": str(xml), "paged": row.form == "paged", "config": config})
+    answers = bench.run_families(jobs)
+    found = {row: answers[row.family].pop(0) for row in rows}
+    if len(rows) == len(matrix.rows()):  # not when some tests were chosen
+        write_table(found)
+    return found
+
+
+def write_table(found: dict[matrix.Row, dict]) -> None:
+    """The table of docs/gpu.md, in the build folder."""
+    families = list(dict.fromkeys(row.family for row in found))
+    lines: dict[tuple, dict[str, str]] = defaultdict(dict)
+    for row, answer in found.items():
+        file = "" if row.file == "openvino_model" else ", " + row.file.removeprefix("openvino_").removesuffix("_model")
+        lines[row.model + file, row.format, row.form][row.family] = cell(row, answer)
+    text = f"| model | weights | form | {' | '.join(families)} |\n|{'---|' * (3 + len(families))}\n"
+    for key, cells in lines.items():
+        text += f"| {' | '.join(key)} | {' | '.join(cells.get(family, '') for family in families)} |\n"
+    folder = bench.BUILD / "gpu"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "matrix.txt").write_text(text)
+
+
+def cell(row: matrix.Row, answer: dict) -> str:
+    if "error" in answer:
+        return "refused"
+    fused = answer["layers"].get("moe_3gemm_fused_compressed", 0)
+    experts = "moe" in row.model or "next" in row.model
+    if not experts or "vision" in row.file or "embeddings" in row.file:
+        return "compiles"
+    return f"{fused} experts fused" if fused else "experts not fused"
