@@ -1,5 +1,6 @@
 // An exported directory, as `inspect` and the structural part of `check` read it.
 #include "evaluate/directory_model.hpp"
+#include "evaluate/fusions.hpp"
 #include "evaluate/ir_weights.hpp"
 #include "evaluate/structure.hpp"
 #include "fuzz/harness.hpp"

@@ -1,6 +1,7 @@
 // Graphs that no exporter writes, as somebody may hand them over.
 #include "base/error.hpp"
 #include "evaluate/directory_model.hpp"
+#include "evaluate/fusions.hpp"
 #include "evaluate/ir_weights.hpp"
 #include "evaluate/structure.hpp"
 #include "support/golden.hpp"

@@ -70,11 +70,11 @@ ov::InferRequest compile_on_host(ov::Core& core, const std::shared_ptr<ov::Model
 }
 
 // A part [begin, end) of `size` things. A graph may compute any numbers.
-struct Range {
+struct Part {
     std::size_t begin = 0;
     std::size_t end = 0;
 };
-Range range_at(const ov::Tensor& begins, const ov::Tensor& ends, std::size_t i, std::size_t size) {
+Part range_at(const ov::Tensor& begins, const ov::Tensor& ends, std::size_t i, std::size_t size) {
     const auto at = [&](const ov::Tensor& numbers) {
         return i < numbers.get_size() ? std::int64_t{numbers.data<const std::int32_t>()[i]} : -1;
     };
