@@ -75,10 +75,6 @@ void expect_error(ErrorKind kind, const std::string& message, const std::string&
     try {
         ADD_FAILURE() << text.substr(0, 100) << " gives " << render(text, messages).substr(0, 100);
     } catch (const Error& error) {
-        expect_error(ErrorKind::Unsupported, "steps",
-                     "{% set s = '1' * 100000 %}" + loop + "{{ s|float }}{% endfor %}");
-        EXPECT_EQ(render("{% set s = 'x' * 999999 %}{{ s in s ~ 'y' }} {{ (s ~ 'y') in s }} {{ s.find(s[1:] ~ 'y') }}"),
-                  "True False -1");
         EXPECT_EQ(error.kind(), kind) << error.what();
         EXPECT_NE(std::string(error.what()).find(message), std::string::npos) << error.what();
     }
@@ -123,6 +119,9 @@ TEST(ChatTemplate, WithoutAnEndEnds) {
                  "{{ {n.a: 1} }}");
     expect_error(ErrorKind::Unsupported, "bytes",
                  "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ {}.get(s) }}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "steps", "{% set s = '1' * 100000 %}" + loop + "{{ s|float }}{% endfor %}");
+    EXPECT_EQ(render("{% set s = 'x' * 999999 %}{{ s in s ~ 'y' }} {{ (s ~ 'y') in s }} {{ s.find(s[1:] ~ 'y') }}"),
+              "True False -1");
     const std::string many = "{% set l = range(99999)|list %}{% set d = dict(a=l) %}" + loop;
     expect_error(ErrorKind::Unsupported, "steps", many + "{{ 1 if l == l }}{% endfor %}");
     expect_error(ErrorKind::Unsupported, "steps", many + "{{ 1 if d == d }}{% endfor %}");
