@@ -114,7 +114,7 @@ TEST(ChatTemplate, WithoutAnEndEnds) {
                  "{% for a in range(99999) %}" + std::string(2000, 'x') + "{% endfor %}");
     expect_error(ErrorKind::Unsupported, "nested",
                  "{% set n = namespace(l=[]) %}{% for a in range(9999) %}{% set n.l = [n.l] %}{% endfor %}");
-    expect_error(ErrorKind::Unsupported, "bytes",
+    expect_error(ErrorKind::Unsupported, "steps",
                  "{% set n = namespace(a=(1,)) %}{% for i in range(99) %}{% set n.a = (n.a, n.a) %}{% endfor %}"
                  "{{ {n.a: 1} }}");
     expect_error(ErrorKind::Unsupported, "bytes",
