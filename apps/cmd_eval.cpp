@@ -9,14 +9,19 @@
 namespace deltavino::app {
 
 int run_eval(const EvalCommand& command) {
+    EvaluationOptions options = command.options;
+    options.models = runnable(options.models, command.recipe);
     EvaluationReport report;
     {
         ProgressBar progress(ProgressUnit::Items);
-        EvaluationOptions options = command.options;
         if (!options.against.empty()) {
-            options.against = resolve_checkpoint(options.against.string(), command.hub, progress);
+            options.against = resolve_checkpoint(options.against.string(), command.recipe.wanted.hub, progress);
         }
         report = evaluate(options, progress);
+    }
+    const std::size_t references = report.models.size() - options.models.size();  // 1 with --against
+    for (std::size_t i = 0; i < options.models.size(); ++i) {
+        report.models[references + i].model = command.options.models[i];  // as typed, not a folder of the cache
     }
     if (command.json) {
         nlohmann::ordered_json out{

@@ -1,4 +1,5 @@
 #include "commands.hpp"
+#include "error_report.hpp"
 #include "progress_bar.hpp"
 
 #include "base/file.hpp"
@@ -158,11 +159,13 @@ private:
         } else if (line.starts_with("/image ")) {
             pictures_.emplace_back(line.substr(7));
         } else if (line.starts_with("/")) {
-            say(
-                fmt::format("error: '{}' is not known, expected /image FILE, /reset or /exit; a space before it makes "
-                            "it a question",
+            const Error error(
+                ErrorKind::Usage,
+                fmt::format("'{}' is not known, expected /image FILE, /reset or /exit; a space before it makes it a "
+                            "question",
                             line));
-            code_ = static_cast<int>(ErrorKind::Usage);
+            report_error(error);
+            code_ = error.exit_code();
         } else if (!line.empty()) {
             ask(line);
         }
@@ -180,7 +183,7 @@ private:
             if (!usable || (remembered && !runner_.remembers())) {
                 throw;
             }
-            say(fmt::format("error: {}", error.what()));
+            report_error(error);
             code_ = error.exit_code();
         }
     }
@@ -234,6 +237,7 @@ void find_prompt(GenerateCommand& command) {
 int run_generate(GenerateCommand command) {
     ProgressBar progress(ProgressUnit::Items);
     find_prompt(command);
+    command.runner.model = runnable({command.runner.model}, command.recipe, command.runner.threads).front();
     command.runner.one_question = !command.chat;
     Runner runner(command.runner, progress);
     runner.begin(command.system);

@@ -8,6 +8,8 @@
 #include "base/terminal.hpp"
 #include "base/text.hpp"
 
+#include <deltavino/problems.hpp>
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -34,7 +36,7 @@ public:
                 text += "\n  - " + problem;
             }
         }
-        throw Error(ErrorKind::Usage, fmt::format("{}\nrun `{}` for the options", text, help));
+        throw ProblemsError(ErrorKind::Usage, fmt::format("{}\nrun `{}` for the options", text, help), problems_);
     }
 
 private:
@@ -57,7 +59,7 @@ std::string unknown(const std::string& typed, const Command& command) {
     if (typed.front() != '-') {
         return fmt::format("'{}' is one argument too many", typed);
     }
-    std::vector<std::string> candidates{"--help"};
+    std::vector<std::string> candidates{"--help", "--json-errors"};
     for (const Option& option : command.options()) {
         if (option.names.front() == '-') {
             for (std::string& name : split_names(option.names)) {
@@ -205,13 +207,15 @@ std::vector<std::string> split_names(const std::string& names) {
 }
 
 const std::vector<Option>& common_options() {
-    static const std::vector<Option> kOptions{{"-q,--quiet",
-                                               "",
-                                               "Print no progress, notes or statistics, only results and errors",
-                                               "Options",
-                                               Values::None,
-                                               {}},
-                                              {"-h,--help", "", "Print this", "Options", Values::None, {}}};
+    static const std::vector<Option> kOptions{
+        {"-q,--quiet",
+         "",
+         "Print no progress, notes or statistics, only results and errors",
+         "Options",
+         Values::None,
+         {}},
+        {"--json-errors", "", "Tell an error as one JSON object on standard error", "Options", Values::None, {}},
+        {"-h,--help", "", "Print this", "Options", Values::None, {}}};
     return kOptions;
 }
 
@@ -251,7 +255,7 @@ int run_command_line(const std::vector<Command>& commands, int argc, char** argv
         throw Error(ErrorKind::Usage,
                     fmt::format("'{}' is not {}{}\nrun `deltavino --help` for the commands", words.front(),
                                 option ? "an option before the command" : "a command of deltavino",
-                                option ? suggestion(words.front(), {"--help", "--version"})
+                                option ? suggestion(words.front(), {"--help", "--version", "--json-errors"})
                                        : suggestion(words.front(), names)));
     }
     words.erase(words.begin());

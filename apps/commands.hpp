@@ -1,6 +1,7 @@
 // The program's commands. Each prints its result to standard output and returns the exit code.
 #pragma once
 
+#include <deltavino/cache.hpp>
 #include <deltavino/check.hpp>
 #include <deltavino/evaluate.hpp>
 #include <deltavino/export.hpp>
@@ -29,15 +30,22 @@ struct InspectCommand {
     bool json = false;
 };
 
+// How a checkpoint is exported that is to be run, for the commands that take exported directories.
+struct RunRecipe {
+    CachedExport wanted;             // without the model
+    std::vector<std::string> given;  // options that an exported directory does not take
+};
+
 struct EvalCommand {
-    EvaluationOptions options;  // `against` may be a Hub id
-    HubOptions hub;
+    EvaluationOptions options;  // `models` may be checkpoints, `against` and they Hub ids
+    RunRecipe recipe;           // its Hub options are those of `against`, too
     bool json = false;
 };
 
 // What `generate` was asked for on the command line.
 struct GenerateCommand {
-    RunnerOptions runner;
+    RunnerOptions runner;  // `model` may be a checkpoint or a Hub id
+    RunRecipe recipe;
     GenerateOptions options;
     std::optional<std::string> prompt;  // "-": from standard input
     std::filesystem::path file;         // holds the prompt; empty: none
@@ -55,10 +63,25 @@ struct CheckCommand {
     bool json = false;
 };
 
+enum class CacheAction { None, List, Clear };
+
+struct CacheCommand {
+    CacheAction action = CacheAction::None;
+    std::vector<std::string> keys;
+    std::optional<std::uint64_t> older_than_days;
+    bool json = false;
+};
+
+// The directory to run for each of `models`: an exported one is itself, any other is a checkpoint or a Hub id, whose
+// export the cache has or gets. Throws ErrorKind::Usage for options of an export that exports nothing.
+std::vector<std::filesystem::path> runnable(const std::vector<std::filesystem::path>& models, const RunRecipe& recipe,
+                                            unsigned threads = 0);
+
 int run_check(const CheckCommand& command);
 int run_export(const ExportCommand& command);
 int run_inspect(const InspectCommand& command);
 int run_generate(GenerateCommand command);
 int run_eval(const EvalCommand& command);
+int run_cache(const CacheCommand& command);
 
 }  // namespace deltavino::app

@@ -121,6 +121,7 @@ std::string program_help(const std::vector<Command>& commands, std::size_t colum
     out += row("help", "Print the help of a command; help --man prints the manual page", kCommandNames, columns);
     out += "\nOptions:\n";
     out += row("-h, --help", "Print this, or the help of a command", kCommandNames + 8, columns);
+    out += row("--json-errors", "Tell an error as one JSON object on standard error", kCommandNames + 8, columns);
     out += row("--version [--json]", "Print the versions of deltavino and OpenVINO", kCommandNames + 8, columns);
     std::vector<std::string> examples;
     for (const Command& command : commands) {

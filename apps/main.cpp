@@ -1,3 +1,4 @@
+#include "error_report.hpp"
 #include "options.hpp"
 
 #include "base/process.hpp"
@@ -15,15 +16,15 @@ namespace {
 
 using namespace deltavino;
 
-// Errors that standard error does not take are lost; there is nowhere else to say them.
-void say(const std::string& text) {
-    std::fputs(fmt::format("error: {}\n", text).c_str(), stderr);
+int report(ErrorKind kind, const std::string& message) {
+    const Error error(kind, message);
+    app::report_error(error);
+    return error.exit_code();
 }
 
 // Text that standard output did not take is an error, too.
 int lost_output(const std::string& reason) {
-    say(fmt::format("cannot write to standard output: {}", reason));
-    return static_cast<int>(ErrorKind::Output);
+    return report(ErrorKind::Output, fmt::format("cannot write to standard output: {}", reason));
 }
 
 int run(int argc, char** argv) {
@@ -32,29 +33,30 @@ int run(int argc, char** argv) {
     app::InspectCommand inspect_command;
     app::EvalCommand eval_command;
     app::CheckCommand check_command;
+    app::CacheCommand cache_command;
     try {
-        return app::run_command_line(
-            {app::export_options(export_command), app::generate_options(generate_command),
-             app::inspect_options(inspect_command), app::eval_options(eval_command), app::check_options(check_command)},
-            argc, argv);
+        return app::run_command_line({app::export_options(export_command), app::generate_options(generate_command),
+                                      app::inspect_options(inspect_command), app::eval_options(eval_command),
+                                      app::check_options(check_command), app::cache_options(cache_command)},
+                                     argc, argv);
     } catch (const Error& error) {
-        say(error.what());
+        app::report_error(error);
         return error.exit_code();
     } catch (const std::system_error& error) {
         if (std::ferror(stdout) != 0) {
             return lost_output(error.code().message());
         }
-        say(fmt::format("internal: {}", error.what()));
+        return report(ErrorKind::Internal, fmt::format("internal: {}", error.what()));
     } catch (const std::exception& error) {
-        say(fmt::format("internal: {}", error.what()));
+        return report(ErrorKind::Internal, fmt::format("internal: {}", error.what()));
     }
-    return static_cast<int>(ErrorKind::Internal);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     prepare_process();
+    app::take_error_format(argc, argv);
     const int code = run(argc, argv);
     errno = 0;
     const bool lost = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;

@@ -58,8 +58,10 @@ void check(GenerateCommand& command) {
 }  // namespace
 
 Command generate_options(GenerateCommand& out) {
-    Command command("generate", "Run an exported directory: the answer goes to standard output as it is made");
-    one_model(command, "Exported directory, text or vision-language", out.runner.model);
+    Command command("generate",
+                    "Run a model: an exported directory, or a checkpoint, which is exported first and kept (see "
+                    "cache). The answer goes to standard output as it is made");
+    one_model(command, "Exported directory, checkpoint, or Hub id: OWNER/NAME[@REVISION]", out.runner.model);
     command.group("Options");
     command.value("-p,--prompt", "TEXT",
                   "The question; with --chat the first one; - reads it from standard input, as it is read when that is "
@@ -84,8 +86,10 @@ Command generate_options(GenerateCommand& out) {
     command.value("--threads", "N", "Threads of the device; 0 lets it choose [0]", count_into(out.runner.threads));
     command.flag("--json", "Print one JSON object for each answer instead of the text", [&out]() { out.json = true; });
     add_sampling(command, out.options);
+    recipe_options(command, out.recipe);
     command.group("Options");
     command.example("deltavino generate ./qwen-int4 --prompt \"Why is the sky blue?\"");
+    command.example("deltavino generate Qwen/Qwen3.5-0.8B --prompt \"Why is the sky blue?\"");
     command.example("deltavino generate ./qwen-int4 --image cat.jpg dog.jpg --prompt \"What is in the pictures?\"");
     command.example("deltavino generate ./qwen-int4 --chat");
     command.example("deltavino generate ./qwen-int4 --no-think < question.txt");

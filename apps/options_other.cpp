@@ -1,5 +1,7 @@
-// What is said of the Hub; inspect, eval and check.
+// What is said of the Hub and of checkpoints that are run; inspect, eval, check and cache.
 #include "options.hpp"
+
+#include <fmt/format.h>
 
 namespace deltavino::app {
 
@@ -7,6 +9,35 @@ void hub_options(Command& command, HubOptions& options) {
     command.value("--revision", "NAME", "Branch, tag or commit of a Hub id [main]", text_into(options.revision));
     command.value("--cache-dir,--cache_dir", "DIR",
                   "Folder of downloaded repositories [HF_HUB_CACHE, else HF_HOME/hub]", path_into(options.cache_dir));
+}
+
+void recipe_options(Command& command, RunRecipe& recipe) {
+    CachedExport& wanted = recipe.wanted;
+    wanted.compression.weight_format = "int4";
+    const auto noted = [&recipe](const char* name, Take take) {
+        return [&recipe, name, take = std::move(take)](const std::string& text) {
+            recipe.given.emplace_back(name);
+            take(text);
+        };
+    };
+    command.group("Of a checkpoint, which is exported first");
+    command.value("--weight-format", "FORMAT",
+                  "As in export: fp32, fp16, bf16, int8, int4, nf4 or mxfp4; stored keeps the types of the checkpoint "
+                  "[int4]",
+                  noted("--weight-format", [&wanted](const std::string& text) {
+                      wanted.compression.weight_format = text == "stored" ? "" : text;
+                  }));
+    command.choices({"fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4", "stored"});
+    command.flag("--sym", "As in export: int8, int4 without zero points", [&recipe, &wanted]() {
+        recipe.given.emplace_back("--sym");
+        wanted.compression.sym = true;
+    });
+    command.value("--group-size", "N", "As in export: 4 bit, columns that share a scale",
+                  noted("--group-size", whole_into(wanted.compression.group_size)));
+    command.value("--task", "TASK", "As in export: text-generation-with-past leaves out a vision tower [auto]",
+                  noted("--task", text_into(wanted.task)));
+    command.choices({"auto", "text-generation-with-past", "image-text-to-text"});
+    hub_options(command, wanted.hub);
 }
 
 Command inspect_options(InspectCommand& out) {
@@ -31,14 +62,14 @@ Command inspect_options(InspectCommand& out) {
 
 Command eval_options(EvalCommand& out) {
     EvaluationOptions& options = out.options;
-    Command command("eval", "Compare exported directories on a text: perplexity, and distance from a reference");
+    Command command("eval", "Compare models on a text: perplexity, and distance from a reference");
     command.value("models", "DIR",
-                  "Exported directories, whoever wrote them; without --against the first is the reference",
+                  "Exported directories, whoever wrote them, checkpoints or Hub ids (exported first and kept, see "
+                  "cache); without --against the first is the reference",
                   path_into(options.models), Values::Many);
     command.group("Options");
     command.value("--against", "DIR", "The checkpoint, or its Hub id: computed in float32 it is the reference",
                   path_into(options.against));
-    hub_options(command, out.hub);
     command.value("-m,--model", "DIR", "The same, by name; may be repeated", path_into(options.models), Values::Many);
     command.value("--text", "FILE", "UTF-8 text that the model was not trained on (required)", path_into(options.text));
     command.value("--window", "N", "Tokens that are scored together, starting with empty states [256]",
@@ -53,6 +84,8 @@ Command eval_options(EvalCommand& out) {
     command.value("--threads", "N", "Threads of the reference on a checkpoint; 0 takes one per core [0]",
                   count_into(options.threads));
     command.flag("--json", "Print JSON", [&out]() { out.json = true; });
+    recipe_options(command, out.recipe);
+    command.group("Options");
     command.example("deltavino eval ./qwen-int4 --against ./Qwen3.5-0.8B --text held_out.txt");
     command.example("deltavino eval ./qwen-float ./qwen-int4 --text held_out.txt");
     command.check([&options]() {
@@ -78,6 +111,8 @@ Command check_options(CheckCommand& out) {
     hub_options(command, out.hub);
     command.value("--text", "FILE", "UTF-8 text to read [a built-in one]", path_into(options.text));
     command.value("--prompt", "TEXT", "Text to read", text_into(options.prompt));
+    command.value("--image", "FILE", "Picture to look at, with a vision-language directory [a built-in one]",
+                  path_into(options.image));
     command.value("--tokens", "N", "Tokens to read at most [300]", count_into(options.tokens));
     command.value("--device", "NAME", "OpenVINO device [CPU]", text_into(options.device));
     command.value("--threads", "N", "Threads of the reference; 0 takes one per core [0]", count_into(options.threads));
@@ -90,6 +125,38 @@ Command check_options(CheckCommand& out) {
         }
     });
     command.run([&out]() { return run_check(out); });
+    return command;
+}
+
+Command cache_options(CacheCommand& out) {
+    Command command("cache", "List or remove the exports that generate and eval made of checkpoints and keep");
+    command.value("action", "list|clear", "list: what is kept, and its size; clear: remove it",
+                  [&out](const std::string& text) {
+                      if (text != "list" && text != "clear") {
+                          throw Error(ErrorKind::Usage, fmt::format("is '{}', expected list or clear", text));
+                      }
+                      out.action = text == "list" ? CacheAction::List : CacheAction::Clear;
+                  });
+    command.choices({"list", "clear"});
+    command.value(
+        "key", "KEY", "clear: only these, as list names them; * and ? stand for any characters [all]",
+        [&out](const std::string& text) { out.keys.push_back(text); }, Values::Many);
+    command.group("Options");
+    command.value("--older-than", "DAYS", "clear: only those that were not used for so many days",
+                  count_into(out.older_than_days));
+    command.flag("--json", "Print JSON", [&out]() { out.json = true; });
+    command.example("deltavino cache list");
+    command.example("deltavino cache clear --older-than 30");
+    command.example("deltavino cache clear 'Qwen3.5-0.8B-*'");
+    command.check([&out]() {
+        if (out.action == CacheAction::None) {
+            throw Error(ErrorKind::Usage, "the action must be given: list or clear");
+        }
+        if (out.action == CacheAction::List && (!out.keys.empty() || out.older_than_days)) {
+            throw Error(ErrorKind::Usage, "keys and --older-than are for clear; list shows all");
+        }
+    });
+    command.run([&out]() { return run_cache(out); });
     return command;
 }
 

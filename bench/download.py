@@ -4,7 +4,8 @@
     bench/download.py [--megabytes 512] [--shards 1] [--rounds 3] [--huggingface PYTHON]
 
 The weights are random bytes, which `inspect` refuses after it has downloaded and verified them. Programs alternate,
-each starts with an empty cache, medians are reported. curl takes the shards in parallel and verifies nothing;
+in another order each round, each starts with an empty cache; medians are reported, of wall and of processor seconds,
+and the median of the ratios to curl within the rounds. curl takes the shards in parallel and verifies nothing;
 "curl, sha256sum" hashes what curl wrote, as deltavino does while it downloads. PYTHON is that of an environment
 with huggingface_hub. The server is tests/e2e/hub_server.py in a process of its own; plain HTTP, no limits.
 """
@@ -38,13 +39,16 @@ def make_checkpoint(folder: Path, megabytes: int, shards: int) -> list[Path]:
     return [folder / name for name in names]
 
 
-def seconds_of(command: list[str], codes: tuple, **options: object) -> float:
-    start = time.perf_counter()
+Seconds = tuple[float, float]  # of the clock, of the processor
+
+
+def seconds_of(command: list[str], codes: tuple, **options: object) -> Seconds:
+    before, start = os.times(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    seconds = time.perf_counter() - start
+    wall, after = time.perf_counter() - start, os.times()
     if done.returncode not in codes:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return seconds
+    return wall, after.children_user + after.children_system - before.children_user - before.children_system
 
 
 class Bench:
@@ -55,23 +59,24 @@ class Bench:
         self.environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(self.out), "HF_HUB_DISABLE_XET": "1"}
         self.program = os.environ.get("DELTAVINO", str(ROOT / "build" / "deltavino"))
 
-    def curl(self) -> float:
+    def curl(self) -> Seconds:
         self.out.mkdir()
         command = ["curl", "-sSfL", "--parallel", "--parallel-max", "8", "--remote-name-all", *self.urls]
         return seconds_of(command, (0,), cwd=self.out)
 
-    def curl_and_hash(self) -> float:
-        seconds = self.curl()
-        return seconds + seconds_of(["sha256sum", *[file.name for file in self.files]], (0,), cwd=self.out)
+    def curl_and_hash(self) -> Seconds:
+        fetched = self.curl()
+        hashed = seconds_of(["sha256sum", *[file.name for file in self.files]], (0,), cwd=self.out)
+        return fetched[0] + hashed[0], fetched[1] + hashed[1]
 
-    def deltavino(self) -> float:
+    def deltavino(self) -> Seconds:
         seconds = seconds_of([self.program, "inspect", ID], (3,), env=self.environment)  # 3: random bytes
         for file in self.files:
             (found,) = self.out.glob(f"hub/models--*/snapshots/*/{file.name}")
             assert found.stat().st_size == file.stat().st_size
         return seconds
 
-    def huggingface(self, python: str) -> float:
+    def huggingface(self, python: str) -> Seconds:
         code = f"import huggingface_hub; huggingface_hub.snapshot_download({ID!r})"
         return seconds_of([python, "-c", code], (0,), env=self.environment)
 
@@ -98,19 +103,23 @@ def main() -> None:
             if arguments.huggingface:
                 programs["huggingface_hub"] = lambda: bench.huggingface(arguments.huggingface)
             times = {program: [] for program in programs}
-            for _ in range(arguments.rounds):
-                for program, run in programs.items():
+            names = list(programs)
+            for turn in range(arguments.rounds):
+                for program in names[turn % len(names) :] + names[: turn % len(names)]:
                     shutil.rmtree(bench.out, ignore_errors=True)
-                    times[program].append(run())
+                    times[program].append(programs[program]())
         finally:
             server.terminate()
             server.wait()
-    floor = statistics.median(times["curl"])
     total = arguments.megabytes // arguments.shards * arguments.shards
-    print(f"{total} MB in {arguments.shards} file(s), {arguments.rounds} rounds")
+    print(f"{total} MB in {arguments.shards} file(s), {arguments.rounds} rounds, load average {os.getloadavg()[0]:.1f}")
+    print("| | wall | times curl | processor | times curl |\n|---|---|---|---|---|")
     for program, seconds in times.items():
-        middle = statistics.median(seconds)
-        print(f"{program:18} {middle:6.2f} s  {total / middle:6.0f} MB/s  {middle / floor:5.2f} x curl")
+        cells = []
+        for part in (0, 1):
+            ratios = [own[part] / base[part] for own, base in zip(seconds, times["curl"], strict=True)]
+            cells += [f"{statistics.median(s[part] for s in seconds):.2f} s", f"{statistics.median(ratios):.2f}"]
+        print(f"| {program} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

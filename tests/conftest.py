@@ -18,6 +18,12 @@ def run_deltavino(*arguments: object, **options: object) -> subprocess.Completed
     return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def exports_of_runs(tmp_path_factory) -> None:
+    """What runs export of checkpoints is kept with the tests' own files, not in the home of whoever runs them."""
+    os.environ["DELTAVINO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def deltavino():
     return run_deltavino

@@ -3,8 +3,8 @@
 
 The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
 runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json and
-graph/names.hpp only. reference knows the checkpoint and no OpenVINO. hub knows files and JSON only. evaluate compares what
-export, runtime and reference say.
+graph/names.hpp only. reference knows the checkpoint and no OpenVINO. hub knows files and JSON only. cache keeps what
+export writes, and knows the Hub. evaluate compares what export, runtime and reference say.
 
     check_includes.py [REPOSITORY]
 """
@@ -21,6 +21,7 @@ ALLOWED = {
     "quant": {"base", "quant"},
     "checkpoint": CHECKPOINT | {"quant"},
     "hub": {"base", "json", "hub"},
+    "cache": {"base", "json", "hub", "cache"},
     "graph": GRAPH,
     "blocks": GRAPH | {"blocks"},
     "models": GRAPH | {"blocks", "models"},

@@ -12,7 +12,7 @@ not_run() {
   exit 75
 }
 
-[ "$(uname -m)" = x86_64 ] || not_run "Intel's OpenCL runtime is for x86-64"
+[ "$HOSTTYPE" = x86_64 ] || not_run "Intel's OpenCL runtime is for x86-64"
 if ! tools/setup.sh --gpu; then
   not_run "the packages of tests/gpu cannot be had here, see above"
 fi

@@ -19,7 +19,8 @@ struct CheckOptions {
     std::filesystem::path against;  // the checkpoint; empty: structure and forms only
     std::filesystem::path text;     // UTF-8 text to read; empty with an empty prompt: a built-in one
     std::string prompt;
-    std::size_t tokens = 300;  // of the text, at most
+    std::filesystem::path image;  // to look at, with a vision-language directory; empty: a built-in one
+    std::size_t tokens = 300;     // of the text, at most
     std::string device = "CPU";
     unsigned threads = 0;  // of the reference; 0: one per core
 };
@@ -28,7 +29,7 @@ enum class Finding { Good, Note, Bad };
 
 // One thing that was looked at.
 struct CheckItem {
-    std::string part;     // structure, weights, graph, forms, precision, tokenizer
+    std::string part;     // structure, weights, vision tower, forms, tokenizer
     std::string subject;  // what was looked at, for example "layer 3, mixer"
     Finding finding = Finding::Good;
     std::string says;  // expected and found
@@ -44,7 +45,7 @@ struct PositionDivergence {
 
 // Over all compared positions of one pair.
 struct Divergence {
-    std::string name;  // "compression", "graph", "precision", "all"
+    std::string name;  // "compression", "graph", "precision", "with a picture", ...
     std::string means;
     double mean_kl = 0.0;
     double largest_difference = 0.0;

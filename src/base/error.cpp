@@ -1,5 +1,7 @@
 #include "base/error.hpp"
 
+#include <deltavino/problems.hpp>
+
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -21,7 +23,7 @@ void Problems::throw_if_any(ErrorKind kind, std::string_view what_failed) const 
     if (problems_.size() > kShown) {
         text += fmt::format("\n  - and {} more", problems_.size() - kShown);
     }
-    throw Error(kind, text);
+    throw ProblemsError(kind, text, problems_);
 }
 
 std::string shape_text(const std::vector<std::uint64_t>& shape) {

@@ -28,6 +28,9 @@ bool is_utf8(std::string_view text);
 // `text` for a message: bytes that make it no UTF-8 become '?'.
 std::string as_utf8(std::string_view text);
 
+// `text` within an element or a quoted attribute of XML or HTML; line ends and tabs survive attributes, too.
+std::string xml_escaped(std::string_view text);
+
 // Columns padded to their widest cell; the first row is the heading. Numbers (cells that start with
 // a digit) are aligned to the right.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);

@@ -21,6 +21,7 @@
 #include "evaluate/ir_weights.hpp"
 #include "evaluate/structure.hpp"
 #include "evaluate/truth.hpp"
+#include "evaluate/vision_check.hpp"
 #include "evaluate/weight_check.hpp"
 #include "runtime/chat/tokenizer.hpp"
 #include "runtime/openvino_call.hpp"
@@ -74,7 +75,7 @@ private:
     void add(std::vector<CheckItem> items) { std::move(items.begin(), items.end(), std::back_inserter(report_.items)); }
 
     void step(const char* stage) {
-        constexpr std::uint64_t kSteps = 6;
+        constexpr std::uint64_t kSteps = 7;
         progress_.update(stage, std::min(++steps_, kSteps), kSteps);
         if (progress_.cancelled()) {
             fail(ErrorKind::Cancelled, "stopped");
@@ -110,7 +111,11 @@ private:
                             const Matrix& exact) {
         step("weights");
         const Truth truth(options_.against, options_.threads, [this] { return progress_.cancelled(); });
-        const IrWeights exported(model.models(), truth.weights());
+        const auto tower = model.takes_embeddings() ? read_vision_models(core_, options_.model)
+                                                    : std::vector<std::shared_ptr<ov::Model>>();
+        auto models = model.models();
+        models.insert(models.end(), tower.begin(), tower.end());
+        const IrWeights exported(models, truth.weights());
         report_.weights = compare_weights(exported, truth.weights(), report_.items);
 
         step("reference on the checkpoint");
@@ -144,6 +149,21 @@ private:
                                               of_export, exact, wanted));
         report_.divergences.push_back(
             compare("all in float32", "the checkpoint against the runtime in float32", of_checkpoint, exact, wanted));
+        if (!tower.empty()) {
+            look_at_picture(model, truth, exported, ids);
+        }
+    }
+
+    void look_at_picture(DirectoryModel& model, const Truth& truth, const IrWeights& exported, const Ids& ids) {
+        step("picture");
+        const checkpoint::ModelConfig& config = truth.config();
+        if (!config.vision || config.vision_refusal) {
+            add({{"vision tower", "pictures", Finding::Note, "the checkpoint has no vision tower to compare with"}});
+            return;
+        }
+        PictureFindings found = check_picture({core_, options_, model, truth, exported, ids});
+        add(std::move(found.items));
+        std::move(found.divergences.begin(), found.divergences.end(), std::back_inserter(report_.divergences));
     }
 
     // The graph that users run; the one in float32 only where it is another.

@@ -2,6 +2,7 @@
 #include <deltavino/check.hpp>
 #include <deltavino/version.hpp>
 
+#include "base/text.hpp"
 #include "evaluate/finding.hpp"
 
 #include <fmt/format.h>
@@ -24,20 +25,6 @@ constexpr const char* kStyle =
     "svg{max-width:100%}text{font:12px system-ui,sans-serif;fill:#444}";
 
 constexpr std::array kColours{"#1b6ca8", "#c0392b", "#2e8b57", "#8e5ea2"};
-
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (char c : text) {
-        switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '"': out += "&quot;"; break;
-            default: out += c;
-        }
-    }
-    return out;
-}
 
 const char* css_class(Finding finding) {
     return finding == Finding::Good ? "good" : finding == Finding::Note ? "note" : "bad";
@@ -75,7 +62,7 @@ public:
             "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"12\" height=\"3\" fill=\"{}\"/>"
             "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
             kWidth - kRight + 10, kTop + 18.0 * static_cast<double>(series_), colour, kWidth - kRight + 27,
-            kTop + 5 + 18.0 * static_cast<double>(series_), escaped(name));
+            kTop + 5 + 18.0 * static_cast<double>(series_), xml_escaped(name));
         ++series_;
     }
 
@@ -104,7 +91,7 @@ std::string facts(const CheckReport& report) {
                                       {"tokens read", std::to_string(report.tokens)},
                                       {"command", report.command}}) {
         if (!value.empty()) {
-            html += fmt::format("<tr><th>{}</th><td>{}</td></tr>", name, escaped(value));
+            html += fmt::format("<tr><th>{}</th><td>{}</td></tr>", name, xml_escaped(value));
         }
     }
     return html + "</table>";
@@ -120,8 +107,8 @@ std::string divergences(const CheckReport& report) {
     double last = 1.0;
     for (const Divergence& one : report.divergences) {
         html += fmt::format("<tr><td>{}</td><td>{:.6f}</td><td>{:.2f} %</td><td>{:.1e}</td><td>{}</td></tr>",
-                            escaped(one.name), one.mean_kl, 100.0 * one.top1_agreement, one.largest_difference,
-                            escaped(one.means));
+                            xml_escaped(one.name), one.mean_kl, 100.0 * one.top1_agreement, one.largest_difference,
+                            xml_escaped(one.means));
         last = one.positions.empty() ? last : static_cast<double>(one.positions.back().position);
     }
     html += "</table><p>KL by position in the text (nats, logarithmic; below 1e-10 is drawn at 1e-10):</p>";
@@ -152,7 +139,7 @@ std::string layers(const CheckReport& report) {
         "<h2>Layer by layer</h2><p>Error of the hidden states after each half of each layer (mixer, "
         "feed-forward), runtime in float32 against the reference on the same weights. Worst: {}, "
         "{:.1e}.</p>{}",
-        escaped(worst->place), worst->error, plot.done());
+        xml_escaped(worst->place), worst->error, plot.done());
 }
 
 std::string weights(const CheckReport& report) {
@@ -170,8 +157,8 @@ std::string weights(const CheckReport& report) {
         sorted.size());
     for (std::size_t i = 0; i < std::min(kShown, sorted.size()); ++i) {
         html += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.3f} %</td><td>{}: {:.3f} %</td></tr>",
-                            escaped(sorted[i].name), escaped(sorted[i].stored_as), 100.0 * sorted[i].relative_error,
-                            sorted[i].worst_row, 100.0 * sorted[i].worst_row_error);
+                            xml_escaped(sorted[i].name), xml_escaped(sorted[i].stored_as),
+                            100.0 * sorted[i].relative_error, sorted[i].worst_row, 100.0 * sorted[i].worst_row_error);
     }
     return html + "</table>";
 }
@@ -182,16 +169,16 @@ std::string check_html(const CheckReport& report) {
     std::string html = fmt::format(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>deltavino check</title><style>{}</style>"
         "</head><body><h1>deltavino check: <span class=\"{}\">{}</span></h1><p>{}</p>{}",
-        kStyle, report.good ? "good" : "bad", report.good ? "good" : "bad", escaped(report.verdict), facts(report));
+        kStyle, report.good ? "good" : "bad", report.good ? "good" : "bad", xml_escaped(report.verdict), facts(report));
     for (const std::string& advice : report.advice) {
-        html += fmt::format("<p class=\"note\">{}</p>", escaped(advice));
+        html += fmt::format("<p class=\"note\">{}</p>", xml_escaped(advice));
     }
     html += divergences(report) + layers(report) + weights(report);
     html += "<h2>Everything that was looked at</h2><table>";
     for (const CheckItem& item : report.items) {
-        html +=
-            fmt::format("<tr><td class=\"{}\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", css_class(item.finding),
-                        finding_name(item.finding), escaped(item.part), escaped(item.subject), escaped(item.says));
+        html += fmt::format("<tr><td class=\"{}\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                            css_class(item.finding), finding_name(item.finding), xml_escaped(item.part),
+                            xml_escaped(item.subject), xml_escaped(item.says));
     }
     return html + "</table></body></html>\n";
 }

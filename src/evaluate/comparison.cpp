@@ -17,8 +17,6 @@ using reference::Index;
 // Float32 against float32, over the largest logit. The two engines sum in other orders; deep models and routers
 // enlarge what that makes, real faults are a hundred times larger.
 constexpr double kExact = 2e-3;
-// Of one layer's halves, over the norm of the hidden states.
-constexpr double kLayer = 1e-3;
 
 std::span<const float> row(const Matrix& matrix, std::size_t index) {
     return {matrix.row(static_cast<Index>(index)).data(), static_cast<std::size_t>(matrix.cols())};
@@ -58,7 +56,7 @@ bool agrees(const Divergence& divergence) {
 
 std::string first_wrong_layer(const std::vector<LayerDivergence>& layers) {
     for (const LayerDivergence& layer : layers) {
-        if (!(layer.error <= kLayer)) {
+        if (!(layer.error <= kHiddenStates)) {
             return fmt::format("; the first place to go wrong is {} ({:.1e} of its values)", layer.place, layer.error);
         }
     }
@@ -189,6 +187,13 @@ void conclude(CheckReport& report) {
             "on "
             "the same weights by {:.1e} of the largest{}",
             graph->largest_difference, first_wrong_layer(report.layers));
+    } else if (const auto tower = bad_part("vision tower"); tower != report.items.end()) {
+        report.verdict = fmt::format("the vision tower is wrong: {}: {}", tower->subject, tower->says);
+    } else if (const Divergence* picture = find(report, "with a picture"); picture != nullptr && !agrees(*picture)) {
+        report.verdict = fmt::format(
+            "the language model is wrong with a picture: its logits differ from the reference's by {:.1e} of the "
+            "largest, though the picture's rows and plain text are right",
+            picture->largest_difference);
     } else if (const std::string forms = wrong_forms(report); !forms.empty()) {
         report.verdict = forms;
     } else if (worst != nullptr) {

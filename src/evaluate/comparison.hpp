@@ -10,6 +10,9 @@
 
 namespace deltavino::evaluation {
 
+// What float32 may differ in hidden states, over the norm of the truth: engines sum in other orders.
+inline constexpr double kHiddenStates = 1e-3;
+
 // The positions that are compared: all up to `whole` tokens; of a longer text the named ones, where public failures
 // begin (1, 20, 64, 65, 80, 128, 300), some evenly spread, and the last.
 std::vector<std::size_t> compared_positions(std::size_t tokens, std::size_t whole);

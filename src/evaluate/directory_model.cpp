@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <regex>
 
 namespace deltavino::evaluation {
@@ -253,6 +254,33 @@ Matrix DirectoryModel::logits(const Ids& ids, std::span<const std::size_t> wante
             request_.infer();
             keep_wanted(request_.get_tensor(names::kLogits), begin, count, wanted, kept);
         }
+    });
+    return kept;
+}
+
+Matrix DirectoryModel::logits(const ov::Tensor& embeddings, const std::array<Ids, 3>& positions) {
+    const std::size_t tokens = embeddings.get_shape()[1];
+    Matrix kept;
+    openvino_call(ErrorKind::Input, "run the language model with a picture", [&] {
+        request_.reset_state();
+        request_.set_tensor(names::kInputsEmbeds, embeddings);
+        request_.set_tensor(names::kAttentionMask, tensor_of(Ids(tokens, 1), {1, tokens}));
+        ov::Tensor beam(ov::element::i32, {1});
+        *beam.data<std::int32_t>() = 0;
+        request_.set_tensor(names::kBeamIdx, beam);
+        const ov::PartialShape& shape = language_->input(names::kPositionIds).get_partial_shape();
+        const std::size_t rows = shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length()) : 3;
+        Ids all;
+        for (std::size_t row = 0; row < rows; ++row) {
+            // Of four rows the first counts tokens, the others are the axes.
+            const Ids& axis = positions[rows == 4 ? std::max<std::size_t>(row, 1) - 1 : std::min<std::size_t>(row, 2)];
+            all.insert(all.end(), axis.begin(), axis.end());
+        }
+        request_.set_tensor(names::kPositionIds, tensor_of(all, {rows, 1, tokens}));
+        request_.infer();
+        std::vector<std::size_t> every(tokens);
+        std::iota(every.begin(), every.end(), std::size_t{0});
+        keep_wanted(request_.get_tensor(names::kLogits), 0, tokens, every, kept);
     });
     return kept;
 }

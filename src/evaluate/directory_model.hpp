@@ -9,6 +9,7 @@
 
 #include <openvino/openvino.hpp>
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -57,6 +58,9 @@ public:
     // Logits [rows, vocabulary] at the positions of `wanted`, ascending, of a prompt that is read in pieces of at
     // most `piece` tokens from empty states.
     Matrix logits(const Ids& ids, std::span<const std::size_t> wanted, std::size_t piece);
+
+    // Of a whole prompt of embeddings [1, tokens, hidden] at positions on the three axes: [tokens, vocabulary].
+    Matrix logits(const ov::Tensor& embeddings, const std::array<Ids, 3>& positions);
 
     // Logits of the last token of each row, of rows that are padded on the left to the longest.
     Matrix padded_logits(const std::vector<Ids>& rows);

@@ -23,6 +23,9 @@ namespace {
 // halves the time in the kernel against 4 MiB.
 constexpr std::uint64_t kTaskBytes = 1u << 20;
 
+// Of weights that are stored across, whose rows lie in many short pieces: fewer and longer ones.
+constexpr std::uint64_t kAcrossTaskBytes = 4u << 20;
+
 // Some neighbouring rows of one weight.
 struct Task {
     const StreamedWeight* weight = nullptr;
@@ -40,7 +43,10 @@ std::uint64_t rows_at_once(const graph::RowSlice& slice, std::uint64_t columns) 
     const std::uint64_t row_bytes =
         slice.source ? slice.source->bytes(slice.source->rows) / slice.source->rows : slice.row_bytes(columns);
     const std::uint64_t alignment = slice.source ? slice.source->row_alignment() : 2;
-    return std::max(alignment, kTaskBytes / std::max<std::uint64_t>(1, row_bytes) / alignment * alignment);
+    const bool across = slice.source && !slice.source->float8 &&
+                        (slice.source->packing == quant::Packing::Gptq || slice.source->packing == quant::Packing::Awq);
+    const std::uint64_t bytes = across ? kAcrossTaskBytes : kTaskBytes;
+    return std::max(alignment, bytes / std::max<std::uint64_t>(1, row_bytes) / alignment * alignment);
 }
 
 std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {

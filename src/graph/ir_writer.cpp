@@ -5,6 +5,7 @@
 
 #include "base/checked.hpp"
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "graph/extension_op.hpp"
 
 #include <openvino/core/attribute_adapter.hpp>
@@ -27,25 +28,8 @@ constexpr std::uint64_t kAlignment = 64;
 // Constants up to this size are stored once when their bytes are equal.
 constexpr std::size_t kSharedConstantLimit = 4096;
 
-std::string escape(std::string_view text) {
-    std::string out;
-    for (char c : text) {
-        switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '"': out += "&quot;"; break;
-            case '\n': out += "&#10;"; break;
-            case '\r': out += "&#13;"; break;
-            case '\t': out += "&#9;"; break;
-            default: out += c;
-        }
-    }
-    return out;
-}
-
 std::string attribute(std::string_view name, std::string_view value) {
-    return fmt::format(" {}=\"{}\"", name, escape(value));
+    return fmt::format(" {}=\"{}\"", name, xml_escaped(value));
 }
 
 std::string precision_name(ov::element::Type type) {

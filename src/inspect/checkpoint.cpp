@@ -83,9 +83,14 @@ Contents contents_of(const models::Plan& plan, const checkpoint::Checkpoint& che
         // Quantized codes are stored as integers, FP8 is widened.
         const std::uint64_t bits = info.bytes * 8 / elements;
         const bool kept = bits < 16 && !checkpoint::dtype_name(info.dtype).starts_with("F8");
-        contents.weights.push_back({row.name, kept ? "u8" : "f16", elements, kept ? info.bytes : elements * bits / 8,
-                                    row.role == graph::Role::Expert,
-                                    row.role == graph::Role::Embedding && !plan.tied_head});
+        const std::uint64_t bytes = elements * bits / 8;
+        // Two constants of the model.
+        const std::uint64_t parts = row.name.ends_with("gate_up_proj") ? 2 : 1;
+        for (std::uint64_t part = 0; part < parts; ++part) {
+            contents.weights.push_back({row.name, kept ? "u8" : "f16", elements / parts, bytes / parts,
+                                        row.role == graph::Role::Expert,
+                                        row.role == graph::Role::Embedding && !plan.tied_head});
+        }
     }
     const TextConfig& text = plan.config.text;
     for (std::uint64_t i = 0; i < text.count(LayerKind::FullAttention); ++i) {

@@ -219,9 +219,9 @@ std::string memory_text(const DeviceMemory& memory) {
     text += format_table(rows);
     text += fmt::format("largest buffer: {}, {}", human_bytes(memory.largest_bytes), memory.largest_buffer);
     if (memory.buffer_limit > 0) {
-        const bool over = memory.largest_bytes > memory.buffer_limit;
+        const bool over = memory.largest_bytes >= memory.buffer_limit;
         text += fmt::format("; {} that older drivers allow in one buffer is {}",
-                            over ? "TOO MUCH: the most" : "the most", human_bytes(memory.buffer_limit));
+                            over ? "TOO MUCH, the most" : "the most", human_bytes(memory.buffer_limit));
     }
     return text + "\n";
 }

@@ -45,19 +45,46 @@ void transpose_words(std::span<const std::byte> words, CodeRows& out) {
     }
 }
 
+// Field n of word i becomes field i of word n, a field being 4 bits.
+void transpose_fields(std::array<std::uint32_t, 8>& words) {
+    const auto exchange = [&](std::size_t a, std::size_t b, unsigned shift, std::uint32_t mask) {
+        const std::uint32_t different = ((words[a] >> shift) ^ words[b]) & mask;
+        words[b] ^= different;
+        words[a] ^= different << shift;
+    };
+    for (std::size_t i = 0; i < 4; ++i) {
+        exchange(i, i + 4, 16, 0x0000ffffu);
+    }
+    for (const std::size_t i : {0, 1, 4, 5}) {
+        exchange(i, i + 2, 8, 0x00ff00ffu);
+    }
+    for (const std::size_t i : {0, 2, 4, 6}) {
+        exchange(i, i + 1, 4, 0x0f0f0f0fu);
+    }
+}
+
+// Eight columns of eight rows at a time; a tile of columns so wide that it fills a cache line of each row.
 void unpack_awq(std::span<const std::byte> words, std::uint64_t skip, CodeRows& out) {
+    constexpr std::uint64_t kTile = 128;
     const std::uint64_t per_line = divide_up(skip + out.rows, 8);
     const std::uint64_t stride = out.row_bytes();
-    for (std::uint64_t w = 0; w < per_line; ++w) {
-        for (unsigned nibble = 0; nibble < 8; ++nibble) {
-            const std::uint64_t row = w * 8 + kAwqRows[nibble];
-            if (row < skip || row >= skip + out.rows) {
-                continue;
-            }
-            std::byte* to = out.codes.data() + (row - skip) * stride;
-            for (std::uint64_t column = 0; column < out.columns; ++column) {
-                const unsigned code = word_at(words, column * per_line + w) >> (4 * nibble) & 15u;
-                to[column / 2] |= static_cast<std::byte>(code << (column % 2 * 4));
+    for (std::uint64_t tile = 0; tile < out.columns; tile += kTile) {
+        const std::uint64_t tile_end = std::min(out.columns, tile + kTile);
+        for (std::uint64_t w = 0; w < per_line; ++w) {
+            for (std::uint64_t column = tile; column < tile_end; column += 8) {
+                const std::uint64_t columns = std::min<std::uint64_t>(8, tile_end - column);
+                std::array<std::uint32_t, 8> fields{};
+                for (std::uint64_t i = 0; i < columns; ++i) {
+                    fields[i] = word_at(words, (column + i) * per_line + w);
+                }
+                transpose_fields(fields);
+                for (std::size_t field = 0; field < fields.size(); ++field) {
+                    const std::uint64_t row = w * 8 + kAwqRows[field];
+                    if (row >= skip && row < skip + out.rows) {
+                        std::memcpy(out.codes.data() + (row - skip) * stride + column / 2, &fields[field],
+                                    divide_up(columns, 2));
+                    }
+                }
             }
         }
     }

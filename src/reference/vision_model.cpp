@@ -8,6 +8,7 @@
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <utility>
 
 namespace deltavino::reference {
 namespace {
@@ -121,23 +122,18 @@ Matrix gelu(const Matrix& x) {
     return x.unaryExpr([](float v) { return static_cast<float>(0.5 * v * (1.0 + std::erf(v / std::numbers::sqrt2))); });
 }
 
-}  // namespace
-
-Matrix vision_tower(ConstMatrixRef patches, const std::vector<Grid>& grids, const VisionConfig& config,
-                    const Context& context) {
-    const auto C = static_cast<Index>(config.hidden_size);
-    const auto heads = static_cast<Index>(config.num_heads);
-    const std::uint64_t merge = config.spatial_merge_size;
+// Patches with their positions [N, C], and the frames that they make.
+std::pair<Matrix, std::vector<Frame>> embed_patches(ConstMatrixRef patches, const std::vector<Grid>& grids,
+                                                    const VisionConfig& config, const Context& context) {
     const auto side =
         static_cast<std::uint64_t>(std::llround(std::sqrt(static_cast<double>(config.num_position_embeddings))));
-    Matrix table(static_cast<Index>(config.num_position_embeddings), C);
+    Matrix table(static_cast<Index>(config.num_position_embeddings), static_cast<Index>(config.hidden_size));
     context.weights.read_rows("visual.pos_embed.weight", 0, table);
-
     Matrix x = biased_linear(patches, context, "visual.patch_embed.proj", config.hidden_size);
     std::vector<Frame> frames;
     Index at = 0;
     for (const Grid& grid : grids) {
-        const std::vector<Place> order = places(grid, merge);
+        const std::vector<Place> order = places(grid, config.spatial_merge_size);
         for (std::uint64_t frame = 0; frame < grid.frames; ++frame) {
             if (at + static_cast<Index>(order.size()) > x.rows()) {
                 fail(ErrorKind::Internal, "the vision tower got {} patches, fewer than its grids have", x.rows());
@@ -148,19 +144,71 @@ Matrix vision_tower(ConstMatrixRef patches, const std::vector<Grid>& grids, cons
             }
         }
     }
+    return {std::move(x), std::move(frames)};
+}
+
+}  // namespace
+
+Matrix vision_tower(ConstMatrixRef patches, const std::vector<Grid>& grids, const VisionConfig& config,
+                    const Context& context, const BlockSink& on_block) {
+    const auto heads = static_cast<Index>(config.num_heads);
+    const std::uint64_t merge = config.spatial_merge_size;
+    auto [x, frames] = embed_patches(patches, grids, config, context);
+    const auto heard = [&, &hidden = x](std::uint64_t block) {
+        if (on_block) {
+            on_block(block, hidden);
+        }
+    };
     for (std::uint64_t i = 0; i < config.depth; ++i) {
+        heard(i);
         const std::string block = "visual.blocks." + std::to_string(i) + ".";
         x += attention(layer_norm(x, context, block + "norm1"), context, block + "attn.", heads, frames);
         const Matrix inner = gelu_tanh(biased_linear(layer_norm(x, context, block + "norm2"), context,
                                                      block + "mlp.linear_fc1", config.intermediate_size));
         x += biased_linear(inner, context, block + "mlp.linear_fc2", config.hidden_size);
     }
+    heard(config.depth);
     const std::uint64_t merged = config.hidden_size * merge * merge;
     const Matrix normed = layer_norm(x, context, "visual.merger.norm");
     const Eigen::Map<const Matrix> joined(normed.data(), normed.rows() / static_cast<Index>(merge * merge),
                                           static_cast<Index>(merged));
     return biased_linear(gelu(biased_linear(joined, context, "visual.merger.linear_fc1", merged)), context,
                          "visual.merger.linear_fc2", config.out_hidden_size);
+}
+
+Positions picture_positions(std::span<const std::int64_t> ids, std::int64_t placeholder, const std::vector<Grid>& grids,
+                            std::uint64_t merge) {
+    Positions positions;
+    const auto add = [&](std::int64_t time, std::int64_t row, std::int64_t column) {
+        positions[0].push_back(time);
+        positions[1].push_back(row);
+        positions[2].push_back(column);
+    };
+    std::int64_t next = 0;
+    auto grid = grids.begin();
+    for (std::size_t t = 0; t < ids.size();) {
+        if (ids[t] != placeholder) {
+            add(next, next, next);
+            ++next;
+            ++t;
+            continue;
+        }
+        const auto rows = static_cast<std::int64_t>(grid == grids.end() ? 0 : grid->rows / merge);
+        const auto columns = static_cast<std::int64_t>(grid == grids.end() ? 0 : grid->columns / merge);
+        const auto patches = static_cast<std::size_t>(rows * columns);
+        const auto run = ids.subspan(t, std::min(patches, ids.size() - t));
+        if (run.empty() || std::any_of(run.begin(), run.end(), [&](std::int64_t id) { return id != placeholder; }) ||
+            run.size() < patches) {
+            fail(ErrorKind::Internal, "the placeholders of a prompt do not fit its {} pictures", grids.size());
+        }
+        for (std::int64_t i = 0; i < rows * columns; ++i) {
+            add(next, next + i / columns, next + i % columns);
+        }
+        next += std::max(rows, columns);
+        t += patches;
+        ++grid;
+    }
+    return positions;
 }
 
 }  // namespace deltavino::reference

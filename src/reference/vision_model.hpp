@@ -10,8 +10,11 @@
 
 #include "checkpoint/config.hpp"
 #include "reference/layers.hpp"
+#include "reference/rotary.hpp"
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <vector>
 
 namespace deltavino::reference {
@@ -26,8 +29,17 @@ struct Grid {
 
 // patches [N, in_channels * temporal_patch_size * patch_size^2], in the processor's order: those that are merged
 // into one follow each other. Returns [N / spatial_merge_size^2, out_hidden_size]. `patches` must have as many
-// rows as the grids have patches.
+// rows as the grids have patches. `on_block`, when given, hears what goes into each block, and what leaves the last
+// one as block `depth`.
+using BlockSink = std::function<void(std::uint64_t block, ConstMatrixRef x)>;
 Matrix vision_tower(ConstMatrixRef patches, const std::vector<Grid>& grids, const checkpoint::VisionConfig& config,
-                    const Context& context);
+                    const Context& context, const BlockSink& on_block = {});
+
+// Positions of a prompt in which pictures (frames 1) take the places of runs of `placeholder`, each merged patch one.
+// A text token stands one further on all axes than what is before it. With p the position of a picture's first patch,
+// its merged patch in row i and column j stands at (p, p + i, p + j), and what follows at p + the longer side.
+// Source: transformers `Qwen3_5Model.get_rope_index`. Throws ErrorKind::Internal when the numbers do not match.
+Positions picture_positions(std::span<const std::int64_t> ids, std::int64_t placeholder, const std::vector<Grid>& grids,
+                            std::uint64_t merge);
 
 }  // namespace deltavino::reference

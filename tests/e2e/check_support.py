@@ -9,7 +9,6 @@ import openvino as ov
 from conftest import KJV, run_deltavino
 
 TOKENS = 48
-MODEL = "openvino_model.xml"
 
 
 def export(checkpoint: Path, out: Path, *options: str) -> Path:
@@ -48,12 +47,14 @@ def rewrite_constant(node: ov.Node, change) -> None:
         target.replace_source_output(new.output(0))
 
 
-def break_export(source: Path, out: Path, fault) -> Path:
+def break_export(source: Path, out: Path, fault, name: str = "openvino_model") -> Path:
+    """A copy in which `fault` changed the model called `name`."""
     shutil.copytree(source, out)
-    model = ov.Core().read_model(source / MODEL)
+    model = ov.Core().read_model(source / f"{name}.xml")
     fault(model)
     model.validate_nodes_and_infer_types()
-    (out / MODEL).unlink()
-    (out / "openvino_model.bin").unlink()
-    ov.serialize(model, str(out / MODEL), str(out / "openvino_model.bin"))
+    files = [out / f"{name}.{end}" for end in ("xml", "bin")]
+    for file in files:
+        file.unlink()
+    ov.serialize(model, *map(str, files))
     return out

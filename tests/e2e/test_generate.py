@@ -125,7 +125,7 @@ def test_bad_input_is_named(kjv_text: Path, kjv_vlm: Path, tmp_path: Path) -> No
     (tmp_path / "half.png").write_bytes(picture.read_bytes()[:200])
     cases = [
         (INPUT, "it is not a directory", [tmp_path / "absent", "--prompt", "x"]),
-        (INPUT, "`deltavino export` makes such a directory", [KJV, "--prompt", "x"]),
+        (USAGE, "is exported already", [kjv_text, "--prompt", "x", "--sym"]),
         (UNSUPPORTED, "there is no device 'TOASTER'", [kjv_text, "--prompt", "x", "--device", "TOASTER", "--precision", "f32"]),
         (INPUT, "absent.txt", [kjv_text, "--file", tmp_path / "absent.txt"]),
         (UNSUPPORTED, "the model is a text-only export", [kjv_text, "--prompt", "x", "--image", picture]),

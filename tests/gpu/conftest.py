@@ -38,25 +38,28 @@ def compiled(request, models) -> dict[matrix.Row, dict]:
 
 
 def write_table(found: dict[matrix.Row, dict]) -> None:
-    """The table of docs/gpu.md, in the build folder."""
+    """The table of docs/gpu.md, in the build folder. Formats and forms that came out the same share a line."""
     families = list(dict.fromkeys(row.family for row in found))
-    lines: dict[tuple, dict[str, str]] = defaultdict(dict)
+    cells: dict[tuple, dict[str, str]] = defaultdict(dict)
     for row, answer in found.items():
         file = "" if row.file == "openvino_model" else ", " + row.file.removeprefix("openvino_").removesuffix("_model")
-        lines[row.model + file, row.format, row.form][row.family] = cell(row, answer)
+        cells[row.model + file, row.format, row.form][row.family] = outcome(row, answer)
+    lines: dict[tuple, list[tuple[str, str]]] = defaultdict(list)
+    for (model, format_, form), outcomes in cells.items():
+        lines[model, *(outcomes.get(family, "") for family in families)].append((format_, form))
     text = f"| model | weights | form | {' | '.join(families)} |\n|{'---|' * (3 + len(families))}\n"
-    for key, cells in lines.items():
-        text += f"| {' | '.join(key)} | {' | '.join(cells.get(family, '') for family in families)} |\n"
+    for (model, *outcomes), kinds in lines.items():
+        formats, forms = (", ".join(dict.fromkeys(names)) for names in zip(*kinds, strict=True))
+        text += f"| {model} | {formats} | {forms} | {' | '.join(outcomes)} |\n"
     folder = bench.BUILD / "gpu"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "matrix.txt").write_text(text)
 
 
-def cell(row: matrix.Row, answer: dict) -> str:
+def outcome(row: matrix.Row, answer: dict) -> str:
     if "error" in answer:
         return "refused"
-    fused = answer["layers"].get("moe_3gemm_fused_compressed", 0)
-    experts = "moe" in row.model or "next" in row.model
-    if not experts or "vision" in row.file or "embeddings" in row.file:
-        return "compiles"
-    return f"{fused} experts fused" if fused else "experts not fused"
+    if "moe_3gemm_fused_compressed" in answer["layers"]:
+        return "experts fused"
+    experts = ("moe" in row.model or "next" in row.model) and row.file in ("openvino_model", "openvino_language_model")
+    return "experts not fused" if experts else "compiles"

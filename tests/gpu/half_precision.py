@@ -49,14 +49,17 @@ def figures(model: torch.nn.Module, expected: dict, narrow: bool) -> dict[str, f
     return {"largest": round(float(error.max()), 5), "mean": round(float(error.mean()), 6)}
 
 
-def measure() -> dict:
+def measure(models: tuple[str, ...] = MODELS) -> dict:
     found = {}
     for case in all_cases():
-        if case.name in MODELS:
+        if case.name in models:
             folder = HERE.parent / "golden" / case.name
             model = load_model(folder, case).half()
             expected = load_file(folder / "expected.safetensors")
-            found[case.name] = {"rule in f32": figures(model, expected, False), "rule in f16": figures(model, expected, True)}
+            found[case.name] = {
+                "rule in f32": figures(model, expected, False),
+                "rule in f16": figures(model, expected, True),
+            }
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,10 +85,22 @@ def rows() -> list[Row]:
     return [Row("this", *key[:3], key[3]) for key in same]
 
 
+def with_processor(model: str, copy: Path) -> Path:
+    """A golden vision-language checkpoint beside the picture settings of the bundled one, in its own patch size."""
+    shutil.copytree(bench.GOLDEN / model, copy)
+    patch = json.loads((copy / "config.json").read_text())["vision_config"]["patch_size"]
+    for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
+        settings = json.loads((bench.KJV / name).read_text()) | {"patch_size": patch}
+        (copy / name).write_text(json.dumps(settings))
+    return copy
+
+
 @cache
 def source_of(model: str, folder: Path) -> Path:
     if model in wide.SIZES:
         return wide.make(model, folder)
+    if model in VISION and model != "kjv-tiny":
+        return with_processor(model, folder / f"{model}-checkpoint")
     return bench.KJV if model == "kjv-tiny" else bench.GOLDEN / model
 
 
@@ -109,8 +122,18 @@ def vision_depth(directory: Path) -> int:
     return json.loads((directory / "config.json").read_text())["vision_config"]["depth"]
 
 
+@cache
+def has_matrix_engine(family: str) -> bool:
+    """A GPU of this machine (family "this") is asked."""
+    if family in FAMILIES:
+        return FAMILIES[family]
+    answer = bench.run_jobs([{"job": "capabilities"}])[0]
+    assert "error" not in answer, answer["error"]
+    return "GPU_HW_MATMUL" in answer["capabilities"]
+
+
 def experts_fuse(row: Row) -> bool:
-    return FAMILIES.get(row.family, True) and row.format != "fp16"
+    return has_matrix_engine(row.family) and row.format != "fp16"
 
 
 def expected_layers(row: Row, directory: Path) -> dict[str, int]:
@@ -123,14 +146,14 @@ def expected_layers(row: Row, directory: Path) -> dict[str, int]:
     if row.form == "stateful":
         counts |= {"GatedDeltaNet": linear, "Convolution": linear, "kv_cache": 2 * full}
         # Without a matrix engine the plugin takes attention apart where a head is narrower than 64.
-        if FAMILIES.get(row.family, True) or config["head_dim"] >= 64:
+        if has_matrix_engine(row.family) or config["head_dim"] >= 64:
             counts["scaled_dot_product_attention"] = full
     else:
         counts |= {"paged_gated_delta_net": linear, "PagedCausalConv1D": linear, "paged_attention": full}
         counts |= {"read_value": 0, "assign": 0, "kv_cache": 0}
     if "num_experts" in config:
         fused = layers if experts_fuse(row) else 0
-        routers = layers if FAMILIES.get(row.family, True) else 0
+        routers = layers if has_matrix_engine(row.family) else 0
         counts |= {"moe_3gemm_fused_compressed": fused, "moe_router_fused": routers}
     return counts
 

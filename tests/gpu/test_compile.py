@@ -31,7 +31,7 @@ def test_compiles(row: Row, compiled: dict[Row, dict], models):
         depth = matrix.vision_depth(directory)
         assert layers["RoPE"] == 2 * depth
         # The towers here have heads narrower than 64, see matrix.expected_layers.
-        assert layers.get("scaled_dot_product_attention", 0) == (depth if matrix.FAMILIES.get(row.family, True) else 0)
+        assert layers.get("scaled_dot_product_attention", 0) == (depth if matrix.has_matrix_engine(row.family) else 0)
     weights = (directory / f"{row.file}.bin").stat().st_size
     kept = matrix.weights_stay(row)
     if kept is not None:

@@ -17,12 +17,12 @@ SCHEDULES = {False: {"prefill", "decode", "chunks", "padding", "beams"},
              True: {"paged prefill", "paged decode", "paged chunks"}}  # fmt: skip
 
 
-def logits(model: str, format_: str, hint: str, paged: bool, models) -> dict:
+def logits(model: str, format_: str, hint: str, paged: bool, models, **more: str) -> dict:
     source = bench.Source(bench.GOLDEN / model, ("--weight-format", format_))
     directory = bench.export(source, models / f"{model}-{format_}-numbers")
     config = {"INFERENCE_PRECISION_HINT": hint, "KV_CACHE_PRECISION": hint}
     job = {"job": "logits", "xml": str(directory / "openvino_model.xml"), "paged": paged, "config": config,
-           "expected": str(bench.GOLDEN / model / "expected.safetensors")}  # fmt: skip
+           "expected": str(bench.GOLDEN / model / "expected.safetensors"), **more}  # fmt: skip
     answer = bench.run_jobs([job])[0]
     assert "error" not in answer, answer["error"]
     return {name: figures for name, figures in answer.items() if name != "seconds"}
@@ -38,7 +38,13 @@ def test_float32_is_that_of_transformers(model, paged, models):
         assert figures["same"] == 1.0, (name, figures)
 
 
-@pytest.mark.skipif(not bench.FULL, reason="f16 kernels of these models: minutes the first time, with FULL=1")
+@pytest.mark.parametrize("model", MODELS)
+def test_8_bit_kernels_are_as_exact_as_those_of_the_cpu(model, models):
+    """The same file on both plugins: what 8 bit costs is not the question."""
+    for name, figures in logits(model, "int8", "f32", False, models, like="CPU").items():
+        assert figures["largest"] < 1e-4, (name, figures)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_float16_is_as_noisy_as_float16_is(model, models):
     """The bounds are those of transformers with everything in f16, on the same weights (half_precision.py).

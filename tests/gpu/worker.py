@@ -1,7 +1,9 @@
 """Runs in an environment of bench.py: reads jobs as JSON from standard input, prints "ANSWER {...}" for each.
 
 compile: {"xml", "paged", "config"} -> {"layers": {type: count}, "primitives": {"type:kernel": count}, "bytes"}
-logits:  {"xml", "paged", "config", "expected"} -> {schedule: {"largest", "mean", "same"}}, see schedules.py
+logits:  {"xml", "paged", "config", "expected"} -> {schedule: {"largest", "mean", "same"}}, see schedules.py;
+         with "like": "CPU" the inputs are those of "expected" and the answers the CPU plugin's on the same file
+capabilities: {} -> {"capabilities": [name]} of the device
 tokens:  {"model", "config", "prompts", "count"} -> {"tokens": [[id]]}: GenAI's greedy continuation
 answers: {"model", "config", "chats": [[question, picture]]} -> {"texts": [text]}: GenAI's answers about pictures
 """
@@ -52,6 +54,11 @@ def compile_job(core: ov.Core, job: dict) -> dict:
 def logits_job(core: ov.Core, job: dict) -> dict:
     compiled = core.compile_model(read(job["xml"], job["paged"]), DEVICE, job["config"])
     expected = load_file(job["expected"])
+    if job.get("like") == "CPU":
+        exact = {**job["config"], "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+        on_cpu = schedules.run_stateful(core.compile_model(job["xml"], "CPU", exact), expected)
+        on_gpu = schedules.run_stateful(compiled, expected)
+        return {name: schedules.figures(on_gpu[name][0], on_cpu[name][0]) for name in on_gpu}
     if job["paged"]:
         found = schedules.run_paged(compiled, core.get_default_context(DEVICE), expected)
     else:
@@ -95,7 +102,17 @@ def answers_job(_: ov.Core, job: dict) -> dict:
     return {"texts": texts}
 
 
-JOBS = {"compile": compile_job, "logits": logits_job, "tokens": tokens_job, "answers": answers_job}
+def capabilities_job(core: ov.Core, _: dict) -> dict:
+    return {"capabilities": list(core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))}
+
+
+JOBS = {
+    "answers": answers_job,
+    "capabilities": capabilities_job,
+    "compile": compile_job,
+    "logits": logits_job,
+    "tokens": tokens_job,
+}
 
 
 def main() -> None:

@@ -141,6 +141,7 @@ TEST_P(ReferenceVision, LogitsWithPicturesAndVideos) {
     const Golden golden = test::read_golden(test::golden_directory("vision") / (GetParam() + ".prompts.safetensors"));
     const Json json = parse_json(tested.checkpoint.config_text(), GetParam());
     std::size_t compared = 0;
+    std::size_t with_pictures = 0;
     for (const auto& [name, tensor] : golden) {
         if (!name.ends_with(".logits") || name.starts_with("turn.") || name.starts_with("batch.")) {
             continue;
@@ -158,6 +159,13 @@ TEST_P(ReferenceVision, LogitsWithPicturesAndVideos) {
             }
         }
         const GoldenTensor& places = golden.at(prefix + "position_ids");
+        if (golden.contains(prefix + "pixel_values") && !golden.contains(prefix + "pixel_values_videos")) {
+            const Positions own =
+                picture_positions(ids, json.at("image_token_id"), grids_of(golden.at(prefix + "image_grid_thw")),
+                                  tested.config.vision->spatial_merge_size);
+            EXPECT_EQ(own, (Positions{row_of(places, 0), row_of(places, 1), row_of(places, 2)})) << prefix;
+            ++with_pictures;
+        }
         const Matrix hidden = tested.model.forward(x, {row_of(places, 0), row_of(places, 1), row_of(places, 2)});
         const auto from = static_cast<Index>(golden.at(prefix + "logits_from").integers.front());
         EXPECT_LE(
@@ -167,6 +175,7 @@ TEST_P(ReferenceVision, LogitsWithPicturesAndVideos) {
         ++compared;
     }
     EXPECT_GE(compared, 3u);
+    EXPECT_GE(with_pictures, 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, ReferenceVision, testing::Values("dense-vl", "vl-yarn", "moe-vl", "kjv-tiny"),

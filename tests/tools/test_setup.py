@@ -82,6 +82,14 @@ def test_sudo_gets_the_environment_of_apt(clone, bare_machine, tmp_path):
     assert asked[2].startswith("-n env DEBIAN_FRONTEND=noninteractive apt-get install -y")
 
 
+def test_gpu_tests_without_packages_are_not_run(clone, bare_machine):
+    """Which is told by one line and the exit code that .ci/run knows, and is no failure."""
+    result = run([shutil.which("bash"), "tools/gpu.sh"], clone, PATH=bare_machine)
+    assert result.returncode == 75
+    assert result.stdout == "NOT RUN: the packages of tests/gpu cannot be had here, see above\n"
+    assert "Debian packages are missing: opencl-headers ocl-icd-libopencl1" in result.stderr
+
+
 def test_an_unknown_option_is_refused(clone):
     result = run(["bash", "tools/setup.sh", "--everything"], clone)
     assert result.returncode == 1

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace deltavino::quant {
 namespace {
@@ -66,6 +68,33 @@ TEST(Packed, AwqWordsHoldRowsInItsOrder) {
     unpack_codes(Packing::Awq, words({0x76543210u, 0x00000009u, 0x90000000u}), 2, middle);
     for (std::uint64_t i = 0; i < 4; ++i) {
         EXPECT_EQ(row(middle, i), row(codes, i + 2)) << i;
+    }
+}
+
+// Sizes around those that are unpacked at once: eight columns, tiles of 128, words of eight rows.
+TEST(Packed, AwqOfAnySize) {
+    constexpr unsigned kOrder[] = {0, 2, 4, 6, 1, 3, 5, 7};
+    std::uint32_t state = 1;
+    for (const std::uint64_t columns : {1, 2, 7, 8, 9, 127, 128, 129, 136, 300}) {
+        for (const std::uint64_t per_line : {1, 2, 5}) {
+            std::vector<std::uint32_t> values(columns * per_line);
+            for (std::uint32_t& value : values) {
+                value = state = state * 1664525u + 1013904223u;
+            }
+            for (const std::uint64_t skip : {0, 3, 7}) {
+                CodeRows codes = block(4, per_line * 8 - skip - (per_line > 1 ? 2 : 0), columns, columns);
+                unpack_codes(Packing::Awq, words(values), skip, codes);
+                for (std::uint64_t r = 0; r < codes.rows; ++r) {
+                    const auto field = static_cast<unsigned>(
+                        std::find(std::begin(kOrder), std::end(kOrder), (r + skip) % 8) - std::begin(kOrder));
+                    Codes expected;
+                    for (std::uint64_t column = 0; column < columns; ++column) {
+                        expected.push_back(values[column * per_line + (r + skip) / 8] >> (4 * field) & 15u);
+                    }
+                    ASSERT_EQ(row(codes, r), expected) << columns << " " << per_line << " " << skip << " " << r;
+                }
+            }
+        }
     }
 }
 

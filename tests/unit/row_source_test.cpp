@@ -185,6 +185,26 @@ TEST_F(RowSourceTest, AnyRowsOfEveryPacking) {
     expect_any_rows();
 }
 
+// What is stored across is read in pieces: several lines at once where they are short, one by one where they are
+// long, and the last lines of a tensor may be the last bytes of the file.
+TEST_F(RowSourceTest, PiecesOfShortAndLongLines) {
+    for (const std::uint64_t rows : {std::uint64_t{640}, std::uint64_t{12800}}) {
+        constexpr std::uint64_t kColumns = 600;
+        for (const quant::Packing packing : {quant::Packing::Awq, quant::Packing::Gptq}) {
+            const bool awq = packing == quant::Packing::Awq;
+            find({raw(".qzeros", "I32", {1, rows / 8}, 3), raw(".scales", "F16", {1, rows}, 4),
+                  raw(".qweight", "I32", awq ? Shape{kColumns, rows / 8} : Shape{kColumns / 8, rows}, 2)},
+                 {rows, kColumns}, integers(packing, kColumns));
+            ASSERT_TRUE(lookup_.source) << problem() << unsupported();
+            const std::vector<float> whole = this->rows(0, rows);
+            for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{8}, std::uint64_t{333}, rows - 17}) {
+                const auto begin = whole.begin() + static_cast<std::ptrdiff_t>(first * kColumns);
+                ASSERT_EQ(this->rows(first, 17), std::vector<float>(begin, begin + 17 * kColumns)) << rows << first;
+            }
+        }
+    }
+}
+
 TEST_F(RowSourceTest, HostileShapesAreProblems) {
     const Quantization gptq = integers(quant::Packing::Gptq, 16);
     const auto expect = [&](const std::vector<RawTensor>& tensors, const Shape& shape, const char* text) {

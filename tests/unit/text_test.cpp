@@ -5,6 +5,12 @@
 namespace deltavino {
 namespace {
 
+TEST(Text, XmlIsEscaped) {
+    EXPECT_EQ(xml_escaped("a < b & \"c\" > d"), "a &lt; b &amp; &quot;c&quot; &gt; d");
+    EXPECT_EQ(xml_escaped("1\n2\t3\r"), "1&#10;2&#9;3&#13;");
+    EXPECT_EQ(xml_escaped("\xc3\xa4 'x'"), "\xc3\xa4 'x'");
+}
+
 TEST(HumanBytes, UsesDecimalUnits) {
     EXPECT_EQ(human_bytes(0), "0 bytes");
     EXPECT_EQ(human_bytes(999), "999 bytes");

@@ -5,24 +5,43 @@
 #include "quant/convert.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace deltavino::checkpoint {
 namespace {
 
-// Columns [first, first + count) of a stored matrix of `elements` wide lines, one line after the other.
+// Columns [first, first + count) of a stored matrix of `elements` wide lines, one line after the other. Where little
+// lies between them, whole lines are read: a call of the system takes as long as to copy some thousand bytes.
 void read_columns(const Tensor& tensor, std::uint64_t lines, std::uint64_t elements, std::uint64_t first,
                   std::uint64_t count, std::vector<std::byte>& out) {
+    constexpr std::uint64_t kGapBytes = 4096;
+    constexpr std::uint64_t kPieceBytes = 256u << 10;
     const std::uint64_t width = dtype_bits(tensor.info.dtype) / 8;
-    out.resize(static_cast<std::size_t>(lines * count * width));
+    const std::uint64_t line_bytes = elements * width;
+    const std::uint64_t bytes = count * width;
+    out.resize(static_cast<std::size_t>(lines * bytes));
     if (count == elements) {
         tensor.file->read(tensor.info.offset, out);
         return;
     }
-    const std::span<std::byte> bytes(out);
-    for (std::uint64_t line = 0; line < lines; ++line) {
-        tensor.file->read(
-            tensor.info.offset + (line * elements + first) * width,
-            bytes.subspan(static_cast<std::size_t>(line * count * width), static_cast<std::size_t>(count * width)));
+    const std::span<std::byte> all(out);
+    if (line_bytes - bytes > kGapBytes) {
+        for (std::uint64_t line = 0; line < lines; ++line) {
+            tensor.file->read(tensor.info.offset + line * line_bytes + first * width,
+                              all.subspan(static_cast<std::size_t>(line * bytes), static_cast<std::size_t>(bytes)));
+        }
+        return;
+    }
+    const std::uint64_t most = std::max<std::uint64_t>(1, kPieceBytes / line_bytes);
+    std::vector<std::byte> piece;
+    for (std::uint64_t line = 0; line < lines; line += most) {
+        const std::uint64_t some = std::min(most, lines - line);
+        // From the first wanted byte to the last: nothing outside of the tensor.
+        piece.resize(static_cast<std::size_t>((some - 1) * line_bytes + bytes));
+        tensor.file->read(tensor.info.offset + line * line_bytes + first * width, piece);
+        for (std::uint64_t i = 0; i < some; ++i) {
+            std::memcpy(out.data() + (line + i) * bytes, piece.data() + i * line_bytes, bytes);
+        }
     }
 }
 

@@ -1,0 +1,25 @@
+// The tower of an exported directory stage by stage, each with what the reference puts into it.
+#pragma once
+
+#include "reference/vision_model.hpp"
+#include "runtime/picture/image.hpp"
+
+#include <openvino/openvino.hpp>
+
+#include <filesystem>
+#include <string>
+
+namespace deltavino::evaluation {
+
+struct VisionStages {
+    ov::Core& core;
+    const std::filesystem::path& directory;
+    const std::string& device;
+    const checkpoint::VisionConfig& config;
+    const reference::Context& context;  // of the exported weights
+
+    // "patch embeddings", "position embeddings", "block 3", "merger"; empty when every stage alone is right.
+    std::string first_wrong(const runtime::Patches& patches, std::uint32_t merge) const;
+};
+
+}  // namespace deltavino::evaluation

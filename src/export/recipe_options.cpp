@@ -1,0 +1,100 @@
+// Which options there are and which go together.
+#include "export/recipe_state.hpp"
+
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace deltavino::exporter {
+namespace {
+
+const std::array kFormats{
+    FormatRow{"", Family::AsStored, ov::element::f32, {}},
+    FormatRow{"fp32", Family::Float, ov::element::f32, {}},
+    FormatRow{"fp16", Family::Float, ov::element::f16, {}},
+    FormatRow{"bf16", Family::Float, ov::element::bf16, {}},
+    FormatRow{"int8", Family::Int8, ov::element::f32, {}},
+    FormatRow{"int4", Family::FourBit, ov::element::f32, {}},
+    FormatRow{"nf4", Family::FourBit, ov::element::f32, Format::NF4},
+    FormatRow{"mxfp4", Family::FourBit, ov::element::f32, Format::MXFP4},
+};
+
+const std::vector<std::string> kKeepTypes{"stored",   "fp32",      "fp16",     "bf16",
+                                          "int8_sym", "int8_asym", "int4_sym", "int4_asym"};
+
+}  // namespace
+
+const FormatRow* find_weight_format(std::string_view name) {
+    const auto row = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatRow& f) { return f.name == name; });
+    return row == kFormats.end() ? nullptr : &*row;
+}
+
+Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<State>()) {
+    State& state = *state_;
+    state.options = options;
+    const FormatRow* format = find_weight_format(options.weight_format);
+    if (format == nullptr) {
+        fail(ErrorKind::Usage, "unknown --weight-format '{}', expected fp32, fp16, bf16, int8, int4, nf4 or mxfp4",
+             options.weight_format);
+    }
+    state.format = format;
+    Problems problems;
+    const bool four_bit = format->family == Family::FourBit;
+    const std::string name =
+        options.weight_format.empty() ? "no --weight-format" : "--weight-format " + options.weight_format;
+    if (options.sym && (!(four_bit || format->family == Family::Int8) || format->format)) {
+        problems.add(fmt::format(
+            "--sym is for int8 and int4, which have zero points to leave out; it does not go with {}", name));
+    }
+    const std::array<std::pair<const char*, bool>, 5> four_bit_only{
+        {{"--group-size", options.group_size.has_value()},
+         {"--group-size-fallback", !options.group_size_fallback.empty()},
+         {"--ratio", options.ratio.has_value()},
+         {"--backup-precision", !options.backup_precision.empty()},
+         {"--all-layers", options.all_layers}}};
+    for (const auto& [option, given] : four_bit_only) {
+        if (given && !four_bit) {
+            problems.add(fmt::format("{} is for int4, nf4 and mxfp4; it does not go with {}", option, name));
+        }
+    }
+    if (options.group_size) {
+        const std::int64_t group = *options.group_size;
+        const bool power = group >= 16 && (group & (group - 1)) == 0;
+        if (group != -1 && !power) {
+            problems.add(
+                fmt::format("--group-size {} is not -1 (a whole row) or a power of two of at least 16", group));
+        } else if (format->format == Format::MXFP4 && group != 32) {
+            problems.add("--group-size must be 32 for mxfp4: the format has no other");
+        }
+    }
+    if (!options.group_size_fallback.empty() && options.group_size_fallback != "error" &&
+        options.group_size_fallback != "ignore" && options.group_size_fallback != "adjust") {
+        problems.add(fmt::format("--group-size-fallback is '{}', expected error, ignore or adjust",
+                                 options.group_size_fallback));
+    }
+    if (options.ratio && !(*options.ratio >= 0.0 && *options.ratio <= 1.0)) {
+        problems.add(fmt::format("--ratio is {}, expected 0 to 1", *options.ratio));
+    }
+    if (!options.backup_precision.empty() && options.backup_precision != "none" &&
+        options.backup_precision != "int8_sym" && options.backup_precision != "int8_asym") {
+        problems.add(
+            fmt::format("--backup-precision is '{}', expected none, int8_sym or int8_asym", options.backup_precision));
+    }
+    if (options.scale_search != "least-error" && options.scale_search != "nncf") {
+        problems.add(fmt::format("--scale-search is '{}', expected least-error or nncf", options.scale_search));
+    }
+    for (const std::string& rule : options.keep) {
+        const std::size_t equal = rule.rfind('=');
+        const std::string type = equal == std::string::npos ? std::string() : rule.substr(equal + 1);
+        if (equal == 0 || std::find(kKeepTypes.begin(), kKeepTypes.end(), type) == kKeepTypes.end()) {
+            problems.add(
+                fmt::format("--keep '{}' is not PATTERN=TYPE with TYPE one of {}", rule, fmt::join(kKeepTypes, ", ")));
+            continue;
+        }
+        state.keep.push_back({rule.substr(0, equal), type, false});
+    }
+    problems.throw_if_any(ErrorKind::Usage, "cannot use these options");
+}
+
+}  // namespace deltavino::exporter

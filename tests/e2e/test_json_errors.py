@@ -1,0 +1,162 @@
+"""`--json-errors`: one JSON object on standard error for an error of every kind, from every command."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import GOLDEN, KJV, ROOT, run_deltavino
+from faults import PROGRAM, inject
+from hub_support import hub  # noqa: F401
+from test_cli import edit_tensors
+
+COMMANDS = ("export", "generate", "inspect", "eval", "check", "cache")
+KINDS = {"usage": 2, "input": 3, "unsupported": 4, "output": 5, "network": 6, "internal": 70, "cancelled": 130}
+
+
+def error_of(errors: str) -> dict:
+    """The object of the only line that is one; nothing is told the other way."""
+    found = [line for line in errors.splitlines() if line.startswith("{")]
+    assert len(found) == 1 and "error: " not in errors.replace(found[0], ""), errors
+    assert list(json.loads(found[0])) == ["error"]
+    error = json.loads(found[0])["error"]
+    assert list(error)[:3] == ["kind", "exit_code", "message"]
+    assert set(error) <= {"kind", "exit_code", "message", "object", "expected", "found", "hint", "problems"}
+    assert all(value for value in error.values())
+    assert KINDS[error["kind"]] == error["exit_code"]
+    return error
+
+
+def refused(kind: str, *arguments: object, **options: object) -> dict:
+    plain = run_deltavino(*arguments, **options)
+    told = run_deltavino(*arguments, "--json-errors", **options)
+    error = error_of(told.stderr)
+    assert (error["kind"], told.returncode, plain.returncode) == (kind, KINDS[kind], KINDS[kind]), told.stderr
+    assert f"error: {error['message']}\n" in plain.stderr  # the same error
+    assert told.stdout == plain.stdout == ""
+    return error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_usage(command):
+    error = refused("usage", command, "--nonsense")
+    assert error["object"] == "--nonsense" and f"deltavino {command} --help" in error["message"]
+    error = refused("usage", command, "--nonsense", "--madness")
+    assert [problem.split("'")[1] for problem in error["problems"]] == ["--nonsense", "--madness"]
+    assert "--json-errors" in run_deltavino(command, "--help").stdout
+
+
+def test_values():
+    error = refused("usage", "generate", KJV, "--top-k", "x")
+    assert error == {
+        "kind": "usage",
+        "exit_code": 2,
+        "message": "--top-k is 'x', expected a whole number of 0 or more\nrun `deltavino generate --help` for the options",
+        "object": "--top-k",
+        "expected": "a whole number of 0 or more",
+        "found": "x",
+        "hint": "run `deltavino generate --help` for the options",
+    }
+
+
+def test_anywhere_on_the_command_line():
+    for arguments in (("--json-errors", "nonsense"), ("nonsense", "--json-errors"), ("--json-errors", "--nonsense")):
+        assert error_of(run_deltavino(*arguments).stderr)["kind"] == "usage"
+    assert "--json-errors" in run_deltavino("--json-errors").stdout  # help, as without it
+    # Behind '--' words are not options.
+    result = run_deltavino("inspect", "--", "--json-errors")
+    assert result.returncode == 2 and result.stderr.startswith("error: ")
+    assert "did you mean '--json-errors'" in run_deltavino("inspect", "--json-error").stderr
+
+
+def test_input(tmp_path):
+    error = refused("input", "inspect", tmp_path / "nothing")
+    assert error["object"] == str(tmp_path / "nothing")
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(GOLDEN / "dense-vl", checkpoint)
+
+    def drop(tensors: dict) -> bool:
+        gone = [name for name in tensors if "layers" in name][:14]
+        for name in gone:
+            del tensors[name]
+        return len(gone) == 14
+
+    edit_tensors(checkpoint, drop)
+    error = refused("input", "export", "-m", checkpoint, tmp_path / "out")
+    assert len(error["problems"]) >= 14 and "more" in error["message"].splitlines()[-1]
+    assert all("\n" not in problem for problem in error["problems"])
+    nothing = tmp_path / "nothing"
+    refused("input", "generate", nothing, "--prompt", "x")
+    refused("input", "eval", nothing, "--text", KJV / "held_out.txt")
+    refused("input", "check", nothing)
+
+
+def test_unsupported(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    error = refused("unsupported", "export", "-m", tmp_path, tmp_path / "out")
+    assert "GGUF" in error["message"] and error["hint"].startswith("use the original checkpoint")
+
+
+def test_output(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").write_text("x")
+    error = refused("output", "export", "-m", KJV, tmp_path / "out")
+    assert error["object"] == str(tmp_path / "out") and error["hint"]
+    (tmp_path / "cache").write_text("x")
+    environment = {**os.environ, "DELTAVINO_CACHE": str(tmp_path / "cache")}
+    error = refused("output", "generate", KJV, "--prompt", "x", env=environment)
+    assert "deltavino cache clear" in error["hint"]
+
+
+def test_standard_output_that_takes_nothing():
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [PROGRAM, "inspect", str(KJV), "--json-errors"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 5 and error_of(result.stderr)["kind"] == "output"
+
+
+def test_network(hub):  # noqa: F811
+    error = refused("network", "inspect", "acme/nothing", env=hub.environment)
+    assert error["object"] == "acme/nothing"
+
+
+def test_cancelled(tmp_path):
+    command = [PROGRAM, "export", "-m", str(GOLDEN / "dense-v1"), str(tmp_path / "out"), "--disable-convert-tokenizer"]
+    run = subprocess.Popen(
+        [*command, "--task", "text-generation-with-past", "--threads", "1", "--json-errors"],
+        env=inject(20, "stop", "pwrite"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.waitpid(run.pid, os.WUNTRACED)
+    for number in (signal.SIGINT, signal.SIGCONT):
+        run.send_signal(number)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 130 and error_of(errors)["kind"] == "cancelled"
+
+
+def test_questions_of_a_chat(kjv_text, tmp_path):
+    arguments = ("generate", kjv_text, "--chat", "--json-errors", "--max-new-tokens", "1")
+    result = run_deltavino(*arguments, input="/nonsense\n/image nothing.png\nWhat?\n")
+    lines = [json.loads(line)["error"] for line in result.stderr.splitlines() if line.startswith("{")]
+    assert [error["kind"] for error in lines][0] == "usage" and len(lines) == 2, result.stderr
+    assert lines[0]["object"] == "/nonsense" and "error: " not in result.stderr
+    assert result.returncode == lines[-1]["exit_code"]
+
+
+def test_text_that_is_not_utf8():
+    result = subprocess.run([PROGRAM, "inspect", b"/nothing\xff\n\"'", "--json-errors"], capture_output=True, check=False)
+    assert result.returncode == 3
+    error = error_of(result.stderr.decode())
+    assert "�" in error["message"] or "?" in error["message"]
+
+
+def test_the_document_names_every_kind():
+    text = (ROOT / "docs" / "errors.md").read_text()
+    for kind, code in KINDS.items():
+        assert f"| {code} | `{kind}` |" in text
