@@ -170,7 +170,8 @@ Value partition(Meter& meter, const Text& text, const std::string& name, Argumen
     }
     meter.allocate(text.size());
     const bool right = name == "rpartition";
-    const std::size_t found = right ? rfind_bytes(text.view(), separator.view()) : find_bytes(text.view(), separator.view());
+    const std::size_t found =
+        right ? rfind_bytes(text.view(), separator.view()) : find_bytes(text.view(), separator.view());
     if (found == std::string_view::npos) {
         return list_of(meter, right ? std::vector<Text>{Text(), Text(), text} : std::vector<Text>{text, Text(), Text()},
                        true);
