@@ -1,5 +1,5 @@
 # `make` prints what there is; README.md says what it needs.
-.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang clean
+.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang fuzz clean
 .PHONY: wheel dist packages
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ help:
 	@echo 'make dist     the program with the libraries of OpenVINO as one archive, in dist/'
 	@echo 'make packages both, and their tests in environments of their own'
 	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
-	@echo 'make format, tidy, clang, assertions, sanitize    the other gates of .ci/run; `make dev` installs their tools'
+	@echo 'make format, tidy, clang, assertions, sanitize, fuzz    the other gates of .ci/run; `make dev` installs their tools'
 	@echo 'make clean    removes what was built'
 
 setup:
@@ -90,6 +90,13 @@ sanitize: setup
 	@$(CMAKE) --build --preset asan --target deltavino_unit_tests --parallel $(JOBS)
 	@UBSAN_OPTIONS=print_stacktrace=1 build-asan/deltavino_unit_tests --gtest_brief=1
 	@echo 'NOT RUN: numeric tests (OpenVINO loads TBB by dlopen, which fails under the address sanitizer)'
+
+SECONDS_EACH := $(or $(SECONDS),20)
+fuzz: setup
+	@tools/setup.sh --fuzz || { echo 'NOT RUN: clang or its runtime for libFuzzer cannot be had'; exit 75; }
+	@tools/configure.sh fuzz
+	@$(CMAKE) --build --preset fuzz --target deltavino_fuzz --parallel $(JOBS)
+	@$(PYTHON) tests/fuzz/run.py build-fuzz --seconds $(SECONDS_EACH) $(TARGETS)
 
 clean:
 	rm -rf build build-* dist demo-out

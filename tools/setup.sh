@@ -5,6 +5,7 @@
 #   tools/setup.sh --parity   the peers of the comparisons: .venv-parity
 #   tools/setup.sh --gpu      OpenVINO's GPU plugin without a GPU: .venv-gpu
 #   tools/setup.sh --dev      what the gates of CI need: clang, .venv-dev
+#   tools/setup.sh --fuzz     what `make fuzz` needs: clang and its runtime
 #   tools/setup.sh --wheel    what `make wheel` needs: .venv-wheel
 #   tools/setup.sh --fresh    what `make fresh` needs: debootstrap
 set -euo pipefail
@@ -124,6 +125,7 @@ case "${1:-}" in
     ;;
   --wheel) packages zsh fish groff-base $(python_packages) $(python_headers) && environment .venv-wheel requirements-wheel.txt ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
+  --fuzz) packages clang-19 libclang-rt-19-dev ;;
   "")
     packages $build_packages $(python_packages)
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||

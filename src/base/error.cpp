@@ -4,6 +4,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 namespace deltavino {
 
 void Problems::throw_if_any(ErrorKind kind, std::string_view what_failed) const {
@@ -25,7 +27,10 @@ void Problems::throw_if_any(ErrorKind kind, std::string_view what_failed) const 
 }
 
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
-    return fmt::format("[{}]", fmt::join(shape, ", "));
+    constexpr std::size_t kMost = 16;
+    const auto end = shape.begin() + static_cast<std::ptrdiff_t>(std::min(shape.size(), kMost));
+    return fmt::format("[{}{}]", fmt::join(shape.begin(), end, ", "),
+                       shape.size() > kMost ? fmt::format(", ... of {} dimensions", shape.size()) : std::string());
 }
 
 }  // namespace deltavino

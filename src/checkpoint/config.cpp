@@ -46,7 +46,7 @@ void read_layer_types(const JsonReader& reader, TextConfig& text, std::vector<st
         } else if (type == "full_attention") {
             text.layer_types.push_back(LayerKind::FullAttention);
         } else {
-            unknown.try_emplace(type.dump(), i, 0).first->second.second += 1;
+            unknown.try_emplace(shown(type), i, 0).first->second.second += 1;
         }
     }
     for (const auto& [type, where] : unknown) {
@@ -132,7 +132,7 @@ std::string read_quantization(const JsonReader& top, const JsonReader& text) {
         }
     }
     if (const auto bits = object->find("bits"); bits != object->end() && bits->is_number_unsigned()) {
-        details.push_back(bits->dump() + " bits");
+        details.push_back(shown(*bits) + " bits");
     }
     for (const char* key : {"desc_act", "load_in_4bit", "load_in_8bit"}) {
         if (is(key)) {
@@ -190,7 +190,7 @@ TextConfig read_text(const JsonReader& reader, const Family& family, std::vector
             fail(ErrorKind::Unsupported,
                  "cannot export this model: {}/mlp_only_layers is {}, dense layers among mixture-of-experts layers are "
                  "not handled",
-                 reader.pointer(), dense->dump());
+                 reader.pointer(), shown(*dense));
         }
         if (reader.size("decoder_sparse_step", 1) != 1) {
             fail(ErrorKind::Unsupported, "cannot export this model: {}/decoder_sparse_step is not 1", reader.pointer());
@@ -229,7 +229,7 @@ VisionConfig read_vision(const JsonReader& reader) {
     }
     if (const Json* deepstack = reader.find("deepstack_visual_indexes"); deepstack != nullptr && !deepstack->empty()) {
         fail(ErrorKind::Unsupported, "cannot export this model: {}/deepstack_visual_indexes is {}, expected none",
-             reader.pointer(), deepstack->dump());
+             reader.pointer(), shown(*deepstack));
     }
     return vision;
 }
@@ -288,7 +288,7 @@ ModelConfig read_config(std::string_view config_json, const std::string& path) {
     refuse_unbuilt_families(top);
     const Json* nested = top.find("text_config");
     if (nested != nullptr && !nested->is_object()) {
-        problems.add(fmt::format("/text_config is {}, expected an object", nested->dump()));
+        problems.add(fmt::format("/text_config is {}, expected an object", shown(*nested)));
         nested = nullptr;
     }
     const JsonReader text = nested != nullptr ? JsonReader(*nested, "/text_config", problems) : top;

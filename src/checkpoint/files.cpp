@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "json/document.hpp"
+#include "json/reader.hpp"
 
 #include <algorithm>
 #include <array>
@@ -118,7 +119,8 @@ void check_numbers(const fs::path& directory, const std::vector<std::string>& fi
         if (!part || !checked.emplace(part->before, part->count).second) {
             continue;
         }
-        for (std::uint64_t i = 1; i <= part->count; ++i) {
+        constexpr std::size_t kMost = 200'000;  // two sets of the largest count that five digits can say
+        for (std::uint64_t i = 1; i <= part->count && problems.size() < kMost; ++i) {
             const std::string name = fmt::format("{}{:05}-of-{:05}.safetensors", part->before, i, part->count);
             if (!present.contains(name)) {
                 problems.add(fmt::format("'{}' is missing (an incomplete download?)", name));
@@ -134,7 +136,7 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
     const auto add = [&](const std::string& tensor, Json& file) {
         if (!file.is_string() || !is_plain_file_name(file.get_ref<const std::string&>())) {
             fail(ErrorKind::Input, "cannot read '{}': tensor '{}' is mapped to {}, expected a file name", path.string(),
-                 tensor, file.dump(-1, ' ', true));
+                 tensor, shown(file));
         }
         weight_map.emplace(tensor, file.get<std::string>());
     };

@@ -16,11 +16,18 @@ namespace {
 
 constexpr std::string_view kUseOriginal = "use the original checkpoint in bfloat16 or float16";
 
+// Every size is tried for every weight.
 template <typename Value>
 void add_once(std::vector<Value>& values, const Value& value) {
-    if (std::find(values.begin(), values.end(), value) == values.end()) {
-        values.push_back(value);
+    constexpr std::size_t kMost = 64;
+    if (std::find(values.begin(), values.end(), value) != values.end()) {
+        return;
     }
+    if (values.size() == kMost) {
+        fail(ErrorKind::Input, "cannot read quantization_config: it names more than {} sizes of groups or blocks",
+             kMost);
+    }
+    values.push_back(value);
 }
 
 // Reads the object of one method.
@@ -169,7 +176,7 @@ private:
         const bool whole_row = found->is_number_integer() && !found->is_number_unsigned() && *found == -1;
         if (!whole_row && (!found->is_number_unsigned() || *found > JsonReader::kMaxSize)) {
             problems_.add(
-                fmt::format("{} is {}, expected -1 or a number of columns", keys_.pointer(key), found->dump()));
+                fmt::format("{} is {}, expected -1 or a number of columns", keys_.pointer(key), shown(*found)));
             return;
         }
         add_once(out_.group_sizes, whole_row ? std::uint64_t{0} : found->get<std::uint64_t>());
@@ -184,7 +191,7 @@ private:
             return value.is_number_unsigned() && value > 0 && value <= JsonReader::kMaxSize;
         };
         if (!found->is_array() || found->size() != 2 || !is_size((*found)[0]) || !is_size((*found)[1])) {
-            problems_.add(fmt::format("{} is {}, expected two sizes", keys_.pointer(key), found->dump()));
+            problems_.add(fmt::format("{} is {}, expected two sizes", keys_.pointer(key), shown(*found)));
             return;
         }
         add_once(out_.block_sizes, {(*found)[0].get<std::uint64_t>(), (*found)[1].get<std::uint64_t>()});

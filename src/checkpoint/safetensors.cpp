@@ -3,6 +3,7 @@
 #include "base/checked.hpp"
 #include "base/error.hpp"
 #include "json/document.hpp"
+#include "json/reader.hpp"
 
 #include <algorithm>
 #include <array>
@@ -40,7 +41,7 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 
 std::uint64_t require_unsigned(const Json& value, std::string_view what, const std::string& where) {
     if (!value.is_number_unsigned()) {
-        fail(ErrorKind::Input, "{}: {} is {}, expected a non-negative whole number", where, what, value.dump());
+        fail(ErrorKind::Input, "{}: {} is {}, expected a non-negative whole number", where, what, shown(value));
     }
     return value.get<std::uint64_t>();
 }
@@ -59,11 +60,11 @@ TensorInfo parse_entry(const std::string& name, const Json& entry, const std::st
         return dtype.is_string() && dtype.get_ref<const std::string&>() == r.name;
     });
     if (row == kDTypes.end()) {
-        fail(ErrorKind::Input, "{}: unknown dtype {}", where, dtype.dump());
+        fail(ErrorKind::Input, "{}: unknown dtype {}", where, shown(dtype));
     }
     info.dtype = row->dtype;
     if (!entry["shape"].is_array()) {
-        fail(ErrorKind::Input, "{}: shape is {}, expected a list", where, entry["shape"].dump());
+        fail(ErrorKind::Input, "{}: shape is {}, expected a list", where, shown(entry["shape"]));
     }
     std::uint64_t bits = row->bits;
     for (const Json& dim : entry["shape"]) {
@@ -74,7 +75,7 @@ TensorInfo parse_entry(const std::string& name, const Json& entry, const std::st
     }
     const Json& offsets = entry["data_offsets"];
     if (!offsets.is_array() || offsets.size() != 2) {
-        fail(ErrorKind::Input, "{}: data_offsets is {}, expected two numbers", where, offsets.dump());
+        fail(ErrorKind::Input, "{}: data_offsets is {}, expected two numbers", where, shown(offsets));
     }
     const std::uint64_t begin = require_unsigned(offsets[0], "a data offset", where);
     const std::uint64_t end = require_unsigned(offsets[1], "a data offset", where);

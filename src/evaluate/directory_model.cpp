@@ -72,6 +72,10 @@ std::optional<LayerPlace> place_of(const std::string& name) {
     static const std::regex kOwn(R"(^.*layers\.(\d{1,6})/(mixer_residual|residual)$)");
     static const std::regex kTraced(R"(^.*layers\.(\d{1,6})/aten::add/Add(_1)?$)");
     std::smatch match;
+    constexpr std::size_t kMostBytes = 1000;  // std::regex recurses for each character
+    if (name.size() > kMostBytes) {
+        return {};
+    }
     if (std::regex_match(name, match, kOwn)) {
         return LayerPlace{std::stoul(match[1].str()), match[2] == "residual"};
     }
@@ -81,7 +85,26 @@ std::optional<LayerPlace> place_of(const std::string& name) {
     return {};
 }
 
+// A graph may say one shape and compute another. Returns the size of the vocabulary.
+std::size_t require_logits(const ov::Tensor& logits, std::size_t tokens) {
+    const ov::Shape shape = logits.get_shape();
+    const std::size_t vocabulary = shape.empty() ? 0 : shape.back();
+    if (vocabulary == 0 || logits.get_size() != tokens * vocabulary) {
+        fail(ErrorKind::Input, "cannot use the model: its logits for {} tokens have shape {}", tokens,
+             shape.to_string());
+    }
+    return vocabulary;
+}
+
 }  // namespace
+
+std::size_t position_axes(const ov::PartialShape& shape) {
+    if (shape.size() < 2 || (shape[0].is_static() && shape[0].get_length() != 3 && shape[0].get_length() != 4)) {
+        fail(ErrorKind::Input, "cannot use the model: its position_ids have shape {}, expected 3 or 4 axes first",
+             shape.to_string());
+    }
+    return shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length()) : 3;
+}
 
 ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std::string& precision) {
     return runtime::compile_properties(core, {device, precision});
@@ -93,7 +116,10 @@ std::string LayerPlace::text() const {
 
 void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,
                  Matrix& out) {
-    const std::size_t vocabulary = logits.get_shape().back();
+    const std::size_t vocabulary = require_logits(logits, count);
+    if (out.size() != 0 && static_cast<std::size_t>(out.cols()) != vocabulary) {
+        fail(ErrorKind::Input, "cannot use the model: its logits have {} and then {} columns", out.cols(), vocabulary);
+    }
     if (out.size() == 0) {
         out.resize(static_cast<reference::Index>(wanted.size()), static_cast<reference::Index>(vocabulary));
     }
@@ -129,7 +155,14 @@ ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embedd
         core.compile_model(embeddings, "CPU", exact_properties(core, "CPU", "f32")).create_infer_request();
     request.set_input_tensor(tensor_of(ids, {1, ids.size()}));
     request.infer();
-    return request.get_output_tensor();
+    ov::Tensor embedded = request.get_output_tensor();
+    const ov::Shape shape = embedded.get_shape();
+    if (shape.size() != 3 || shape[0] != 1 || shape[1] != ids.size()) {
+        fail(ErrorKind::Input,
+             "cannot use the model: its embeddings of {} tokens have shape {}, expected [1, {}, hidden]", ids.size(),
+             shape.to_string(), ids.size());
+    }
+    return embedded;
 }
 
 DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory) : core_(core) {
@@ -200,7 +233,7 @@ void DirectoryModel::set_inputs(ov::InferRequest& request, const std::vector<Ids
             request.set_tensor(names::kPositionIds, tensor_of(positions, {count, length}));
             continue;
         }
-        const std::size_t axes = shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length()) : 3;
+        const std::size_t axes = position_axes(shape);
         Ids all;
         for (std::size_t axis = 0; axis < axes; ++axis) {
             all.insert(all.end(), positions.begin(), positions.end());
@@ -260,9 +293,10 @@ Matrix DirectoryModel::padded_logits(const std::vector<Ids>& rows) {
         set_inputs(request_, padded.ids, padded.mask, 0);
         request_.infer();
         const ov::Tensor logits = request_.get_tensor(names::kLogits);
-        const std::size_t vocabulary = logits.get_shape().back();
+        const ov::Shape shape = logits.get_shape();
+        const std::size_t given = shape.size() == 3 && shape[1] == 1 ? 1 : padded.ids.front().size();  // or the last
+        const std::size_t vocabulary = require_logits(logits, rows.size() * given);
         last.resize(static_cast<reference::Index>(rows.size()), static_cast<reference::Index>(vocabulary));
-        const std::size_t given = logits.get_shape()[1];  // a model may compute the last token only
         for (std::size_t i = 0; i < rows.size(); ++i) {
             std::memcpy(last.row(static_cast<reference::Index>(i)).data(),
                         logits.data<float>() + ((i + 1) * given - 1) * vocabulary, vocabulary * sizeof(float));
@@ -301,6 +335,10 @@ LayerOutputs DirectoryModel::layer_outputs(const std::vector<Ids>& rows, const s
         for (std::size_t i = 0; i < places.size(); ++i) {
             const ov::Tensor tensor = request.get_output_tensor(own + i);
             const ov::Shape shape = tensor.get_shape();  // [rows, tokens, hidden]
+            if (shape.size() != 3 || shape[0] * shape[1] < rows.back().size()) {
+                fail(ErrorKind::Input, "cannot use the model: {} gives shape {}, expected [rows, tokens, hidden]",
+                     places[i].text(), shape.to_string());
+            }
             const Eigen::Map<const Matrix> values(tensor.data<float>(),
                                                   static_cast<reference::Index>(shape[0] * shape[1]),
                                                   static_cast<reference::Index>(shape[2]));

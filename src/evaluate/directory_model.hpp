@@ -122,6 +122,9 @@ private:
 // The properties that keep a device from rounding anything in float32; none for an empty precision.
 ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std::string& precision);
 
+// How many kinds of positions position_ids [axes, ...] takes: 3 or 4. Throws ErrorKind::Input for another shape.
+std::size_t position_axes(const ov::PartialShape& shape);
+
 OperationCounts count_operations(const ov::Model& model);
 // Of the graph that a device made of a model.
 OperationCounts count_operations(const ov::CompiledModel& compiled);

@@ -31,7 +31,12 @@ public:
         for (reference::Index i = 0; i < 2; ++i) {
             const Ids& row = rows[static_cast<std::size_t>(i)];
             const std::size_t last = row.size() - 1;
-            alone.row(i) = whole_.model.logits(row, std::span(&last, 1), kRow).row(0);
+            const Matrix logits = whole_.model.logits(row, std::span(&last, 1), kRow);
+            if (logits.cols() != alone.cols()) {
+                fail(ErrorKind::Input, "cannot use the model: its logits have {} and then {} columns", alone.cols(),
+                     logits.cols());
+            }
+            alone.row(i) = logits.row(0);
         }
         CheckItem item = form_item("batch padded on the left", alone, whole_.model.padded_logits(rows));
         if (item.finding == Finding::Bad) {

@@ -51,6 +51,15 @@ bool is_low(ov::element::Type type) {
     return type == u4 || type == i4 || type == u8 || type == i8 || type == nf4 || type == f4e2m1;
 }
 
+// Whether every row has the same number of whole groups, each with a scale and, where there are zero points, one of
+// them or the only one.
+bool fits_groups(const StoredWeight& weight) {
+    const std::uint64_t groups = weight.scales.size();
+    const bool zero_points_fit = weight.zero_points.size() <= 1 || weight.zero_points.size() == groups;
+    return weight.rows > 0 && groups >= weight.rows && groups % weight.rows == 0 &&
+           weight.columns % (groups / weight.rows) == 0 && zero_points_fit;
+}
+
 float low_value(ov::element::Type type, const std::uint8_t* bytes, std::uint64_t index) {
     using namespace ov::element;
     if (type == u8) {
@@ -136,7 +145,7 @@ IrWeights::IrWeights(const std::vector<std::shared_ptr<ov::Model>>& models, cons
             weight.rows = values / std::max<std::uint64_t>(1, weight.columns);
             const ov::element::Type type = constant->get_element_type();
             const bool plain = type == ov::element::f32 || type == ov::element::f16 || type == ov::element::bf16;
-            if (values > 0 && (plain ? weight.scales.empty() : is_low(type) && weight.scales.size() >= weight.rows)) {
+            if (values > 0 && (plain ? weight.scales.empty() : is_low(type) && fits_groups(weight))) {
                 stored_.emplace(name, std::move(weight));
             }
         }

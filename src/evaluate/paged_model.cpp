@@ -61,7 +61,7 @@ void PagedModel::make_tables(std::size_t tokens) {
         const std::string name = input.get_any_name();
         if (is_key_or_value(name)) {
             const ov::PartialShape& shape = input.get_partial_shape();  // [blocks, heads, block size, width]
-            if (shape.size() == 4 && shape[2].is_static()) {
+            if (shape.size() == 4 && shape[2].is_static() && shape[2].get_length() > 0) {
                 block_size_ = static_cast<std::size_t>(shape[2].get_length());
             }
         }
@@ -112,9 +112,7 @@ void PagedModel::set_positions(std::size_t begin, std::size_t count) {
         return;
     }
     const ov::PartialShape& shape = compiled_.input(names::kPositionIds).get_partial_shape();
-    const std::size_t axes = shape.size() == 1      ? 1
-                             : shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length())
-                                                    : 3;
+    const std::size_t axes = shape.size() == 1 ? 1 : position_axes(shape);
     ov::Tensor positions(ov::element::i64, shape.size() == 1 ? ov::Shape{count} : ov::Shape{axes, count});
     for (std::size_t i = 0; i < axes * count; ++i) {
         positions.data<std::int64_t>()[i] = static_cast<std::int64_t>(begin + i % count);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 
 namespace deltavino::hub {
 namespace {
@@ -156,7 +157,7 @@ std::vector<std::string> shards_of_index(const std::string& index, const std::st
     for (const auto& [tensor, file] : map->items()) {
         if (!file.is_string()) {
             fail(ErrorKind::Input, "cannot read {}: tensor '{}' is mapped to {}, expected a file name", where, tensor,
-                 file.dump(-1, ' ', false, Json::error_handler_t::replace));
+                 shown(file));
         }
         names.insert(file.get<std::string>());
     }
@@ -167,10 +168,14 @@ Listing weight_files(const Listing& listing, const std::optional<std::string>& i
     Listing found;
     if (index.has_value()) {
         Problems problems;
+        std::unordered_map<std::string_view, const RemoteFile*> files;
+        for (const RemoteFile& file : listing) {
+            files.emplace(file.name, &file);
+        }
         for (const std::string& name : shards_of_index(*index, fmt::format("{} of '{}'", kIndexFile, repository))) {
             require_safe_file_name(name, repository);
-            if (const RemoteFile* file = find_file(listing, name)) {
-                found.push_back(*file);
+            if (const auto file = files.find(name); file != files.end()) {
+                found.push_back(*file->second);
             } else {
                 problems.add(fmt::format("{} names '{}', which the repository does not have", kIndexFile, name));
             }
@@ -225,7 +230,10 @@ std::optional<Needed> read_needed(std::string_view json) {
         Needed needed;
         for (const auto& [name, size] : files->items()) {
             require_safe_file_name(name, "the cache");
-            needed[name] = JsonReader(*files, "/files", problems).size(name.c_str(), std::nullopt, 0, kMaxFileBytes);
+            if (!size.is_number_unsigned() || size.get<std::uint64_t>() > kMaxFileBytes) {
+                return std::nullopt;
+            }
+            needed[name] = size.get<std::uint64_t>();
         }
         return problems.empty() ? std::optional<Needed>(needed) : std::nullopt;
     } catch (const Error&) {

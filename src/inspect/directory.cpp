@@ -16,6 +16,7 @@
 #include <openvino/runtime/core.hpp>
 
 #include <algorithm>
+#include <set>
 
 namespace deltavino::inspection {
 namespace {
@@ -44,18 +45,27 @@ std::vector<Port> ports_of(const Ports& ports) {
     return facts;
 }
 
-// The operations that read a weight, past those that widen it.
-void collect_readers(const ov::Output<const ov::Node>& value, std::vector<const ov::Node*>& readers) {
-    for (const auto& input : value.get_target_inputs()) {
-        const ov::Node* node = input.get_node();
-        const std::string_view type = node->get_type_name();
-        const bool widens = type == "Convert" || type == "Subtract" || type == "Multiply" || type == "Reshape";
-        if (widens && node->get_output_partial_shape(0).is_static()) {
-            collect_readers(node->output(0), readers);
-        } else {
-            readers.push_back(node);
+// The operations that read a weight, past those that widen it, each once. A graph may widen a value by itself
+// over and over: its paths are more than can be walked.
+std::set<const ov::Node*> readers_of(const ov::Node& weight) {
+    std::set<const ov::Node*> readers;
+    std::set<const ov::Node*> seen;
+    std::vector<const ov::Node*> open{&weight};
+    while (!open.empty()) {
+        const ov::Node* from = open.back();
+        open.pop_back();
+        for (const auto& input : from->output(0).get_target_inputs()) {
+            const ov::Node* node = input.get_node();
+            const std::string_view type = node->get_type_name();
+            const bool widens = type == "Convert" || type == "Subtract" || type == "Multiply" || type == "Reshape";
+            if (!widens || !node->get_output_partial_shape(0).is_static()) {
+                readers.insert(node);
+            } else if (seen.insert(node).second) {
+                open.push_back(node);
+            }
         }
     }
+    return readers;
 }
 
 // What a weight is by the operations that read it.
@@ -69,13 +79,12 @@ Use use_of(const ov::op::v0::Constant& constant, std::uint64_t chosen) {
     if (constant.get_shape().size() < 2 || constant.get_byte_size() < kSmall) {
         return {};
     }
-    std::vector<const ov::Node*> readers;
-    collect_readers(constant.output(0), readers);
+    const std::set<const ov::Node*> readers = readers_of(constant);
     const auto all = [&](std::string_view type) {
         return std::all_of(readers.begin(), readers.end(),
                            [&](const ov::Node* node) { return node->get_type_name() == type; });
     };
-    const bool expert = chosen > 0 && all("MatMul") && readers.front()->get_input_partial_shape(1).size() == 3;
+    const bool expert = chosen > 0 && all("MatMul") && (*readers.begin())->get_input_partial_shape(1).size() == 3;
     return {all("Gather"), expert};
 }
 
@@ -110,8 +119,9 @@ StateBytes states_of(const ov::Model& model) {
     for (const auto& variable : model.get_variables()) {
         const ov::op::util::VariableInfo& info = variable->get_info();
         bool grows = false;
-        const std::uint64_t bytes = state_elements(info, grows) * info.data_type.bitwidth() / 8;
-        (grows ? states.per_token : states.fixed) += bytes;
+        const std::uint64_t bits = checked_multiply(state_elements(info, grows), info.data_type.bitwidth());
+        std::uint64_t& total = grows ? states.per_token : states.fixed;
+        total = checked_add(total, bits / 8);
     }
     return states;
 }

@@ -290,7 +290,10 @@ std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& s
         infer(request_, tokens > 1 ? stop : kNever);
         tokens_read_ = total;
         ov::Tensor logits = request_.get_tensor(names::kLogits);
-        const std::size_t vocabulary = logits.get_shape().back();
+        const std::size_t vocabulary = logits.get_shape().empty() ? 0 : logits.get_shape().back();
+        if (vocabulary == 0 || logits.get_size() < vocabulary) {
+            fail(ErrorKind::Input, "the language model gives logits of shape {}", logits.get_shape().to_string());
+        }
         return std::span<float>(logits.data<float>() + logits.get_size() - vocabulary, vocabulary);
     });
 }

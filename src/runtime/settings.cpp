@@ -16,6 +16,8 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxTemplateBytes = 64ull << 20;
 constexpr std::uint64_t kMostPixels = 1ull << 40;
+// Small pictures are enlarged to min_pixels: keep that in memory.
+constexpr std::uint64_t kMostMinPixels = 1ull << 26;
 
 std::uint32_t small_count(const JsonReader& reader, const char* key, std::uint32_t otherwise) {
     constexpr std::uint64_t kMost = 4096;
@@ -64,8 +66,6 @@ void read_pixel_limits(const JsonReader& reader, Problems& problems, PictureSett
     }
     settings.min_pixels = count(reader, "min_pixels", 0, kMostPixels).value_or(settings.min_pixels);
     settings.max_pixels = count(reader, "max_pixels", 0, kMostPixels).value_or(settings.max_pixels);
-    // Small pictures are enlarged to min_pixels: keep that in memory.
-    constexpr std::uint64_t kMostMinPixels = 1ull << 26;
     if (settings.max_pixels == 0 || settings.min_pixels > settings.max_pixels || settings.min_pixels > kMostMinPixels) {
         problems.add(fmt::format("pictures should have at least {} and at most {} pixels", settings.min_pixels,
                                  settings.max_pixels));
@@ -80,6 +80,13 @@ PictureSettings picture_settings(const SettingsFile& file, const JsonReader& rea
     settings.temporal_patch_size = small_count(reader, "temporal_patch_size", settings.temporal_patch_size);
     settings.merge_size = small_count(reader, "merge_size", settings.merge_size);
     read_pixel_limits(reader, problems, settings);
+    // The smallest picture has one merged patch, in all frames.
+    const std::uint64_t side = std::uint64_t{settings.patch_size} * settings.merge_size;
+    if (side * side > kMostMinPixels / settings.temporal_patch_size) {
+        problems.add(fmt::format("patches of {} x {} pixels, merged {} x {}, in {} frames are too large",
+                                 settings.patch_size, settings.patch_size, settings.merge_size, settings.merge_size,
+                                 settings.temporal_patch_size));
+    }
     read_colours(reader, "image_mean", settings.mean);
     read_colours(reader, "image_std", settings.deviation);
     file.throw_if_any(problems);

@@ -108,7 +108,11 @@ std::vector<float> VisionModel::position_embeddings(const PatchGrid& grid, const
             positions_.set_input_tensor(indices);
             positions_.infer();
             const ov::Tensor looked_up = positions_.get_output_tensor();  // [4, count, width]
-            const std::size_t width = looked_up.get_shape().back();
+            const std::size_t width = looked_up.get_shape().empty() ? 0 : looked_up.get_shape().back();
+            if (looked_up.get_size() != 4 * count * width) {
+                fail(ErrorKind::Input, "'{}' gives shape {} for {} positions", names::kVisionPositions,
+                     looked_up.get_shape().to_string(), count);
+            }
             const auto* rows = looked_up.data<const float>();
             for (std::size_t i = 0; i < count; ++i) {
                 const PatchPlace place = order[begin + i];

@@ -7,12 +7,16 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <optional>
+#include <set>
 
 namespace deltavino::tokenizer {
 namespace {
 
 using Kind = JinjaToken::Kind;
+
+constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
 constexpr std::array<std::string_view, 12> kTests{"boolean",  "integer",  "float", "number",  "string", "mapping",
                                                   "iterable", "sequence", "none",  "defined", "true",   "false"};
@@ -73,6 +77,7 @@ public:
         std::size_t before = 0;
         for (const JinjaTag& tag : scanned.tags) {
             tag_ = &tag;
+            match_brackets();
             keep_indentation(before);
             check_delimiters();
             if (tag.statement) {
@@ -94,8 +99,8 @@ private:
         std::string text;
     };
 
-    static void once(std::vector<std::string>& list, std::string what) {
-        if (!among(what, list)) {
+    void once(std::vector<std::string>& list, std::string what) {
+        if (said_.insert(what).second) {
             list.push_back(std::move(what));
         }
     }
@@ -189,16 +194,36 @@ private:
         }
     }
 
-    // Whether the brackets around token `i` are not those of a call.
-    bool is_tuple(std::size_t i) const {
-        int depth = 0;
-        while (i-- > 0) {
-            depth += word(i) == ")" ? 1 : 0;
-            if (word(i) == "(" && depth-- == 0) {
-                return i == 0 || !(is(i - 1, Kind::Name) || word(i - 1) == ")" || word(i - 1) == "]");
-            }
+    // For every bracket of the tag the one that it belongs to: walking the tokens between them again for each
+    // would take a hostile template hours.
+    void match_brackets() {
+        const std::size_t count = tag_->tokens.size();
+        parenthesis_.assign(count, kNone);
+        bracket_.assign(count, kNone);
+        std::vector<std::size_t> parentheses;
+        std::vector<std::size_t> brackets;
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::string_view text = word(i);
+            match(text, "(", ")", i, parentheses, parenthesis_);
+            match(text, "([", ")]", i, brackets, bracket_);
         }
-        return false;
+    }
+    static void match(std::string_view text, std::string_view open, std::string_view close, std::size_t i,
+                      std::vector<std::size_t>& stack, std::vector<std::size_t>& partners) {
+        if (text.size() == 1 && open.find(text) != std::string_view::npos) {
+            stack.push_back(i);
+        } else if (text.size() == 1 && close.find(text) != std::string_view::npos && !stack.empty()) {
+            partners[i] = stack.back();
+            partners[stack.back()] = i;
+            stack.pop_back();
+        }
+    }
+
+    // Whether the bracket that closes after token `i` is not that of a call.
+    bool is_tuple(std::size_t i) const {
+        const std::size_t open = parenthesis_[i + 1];
+        return open != kNone &&
+               (open == 0 || !(is(open - 1, Kind::Name) || word(open - 1) == ")" || word(open - 1) == "]"));
     }
 
     void check_test(std::size_t i) {
@@ -252,13 +277,11 @@ private:
         if (word(open + 1) != ")" && word(open + 2) != "=") {
             lacks("an argument of filter 'tojson' without its name");
         }
-        int depth = 0;
-        for (std::size_t i = open; i < tag_->tokens.size(); ++i) {
-            depth += word(i) == "(" ? 1 : word(i) == ")" ? -1 : 0;
-            if (depth == 0) {
-                return;
+        for (std::size_t i = open + 1; i < parenthesis_[open] && i < tag_->tokens.size(); ++i) {
+            if (word(i) == "(") {
+                i = std::min(parenthesis_[i], tag_->tokens.size());
             }
-            if (depth != 1 || !is(i, Kind::Name) || word(i + 1) != "=") {
+            if (!is(i, Kind::Name) || word(i + 1) != "=") {
                 continue;
             }
             const bool off = word(i + 2) == "false" || word(i + 2) == "False";
@@ -279,14 +302,11 @@ private:
             lacks(fmt::format("method '{}'", name));
         } else if (name == "split") {
             const bool one = is(i + 2, Kind::String) && word(i + 3) == ")";
-            int depth = 0;
             bool several = false;
-            for (std::size_t k = i + 1; k < tag_->tokens.size(); ++k) {
-                const std::string_view text = word(k);
-                depth += text == "(" || text == "[" ? 1 : text == ")" || text == "]" ? -1 : 0;
-                several = several || (depth == 1 && text == ",");
-                if (depth == 0) {
-                    break;
+            for (std::size_t k = i + 2; k < bracket_[i + 1] && k < tag_->tokens.size(); ++k) {
+                several = several || word(k) == ",";
+                if (word(k) == "(" || word(k) == "[") {
+                    k = std::min(bracket_[k], tag_->tokens.size());
                 }
             }
             if (!one && (several || word(i + 2) == ")")) {
@@ -331,7 +351,10 @@ private:
 
     std::string_view text_;
     const JinjaTag* tag_ = nullptr;
+    std::vector<std::size_t> parenthesis_;  // of the tag: where '(' and ')' meet
+    std::vector<std::size_t> bracket_;      // the same for '(' or '[' and ')' or ']'
     std::vector<Edit> edits_;
+    std::set<std::string> said_;
     PortableTemplate result_;
 };
 

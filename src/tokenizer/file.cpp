@@ -230,9 +230,15 @@ private:
     // `texts`: the letters of the texts that the template must hold, once each and in this order.
     std::vector<TemplateElement> parse_template(const Json& elements, const Json& special, const std::string& pointer,
                                                 const std::string& texts) {
+        // Every element may name all tokens: more would multiply to any number.
+        constexpr std::size_t kMost = 4096;
         std::vector<TemplateElement> result;
         std::string seen;
         for (std::size_t i = 0; i < elements.size(); ++i) {
+            if (elements.size() > kMost || special.size() > kMost || result.size() > kMost) {
+                input_.add(fmt::format("{}: more than {} elements", pointer, kMost));
+                return {};
+            }
             const std::string place = fmt::format("{}/{}", pointer, i);
             const bool sequence = elements[i].is_object() && elements[i].contains("Sequence");
             if (!sequence && !(elements[i].is_object() && elements[i].contains("SpecialToken"))) {

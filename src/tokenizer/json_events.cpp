@@ -135,7 +135,9 @@ private:
             parent.push_back(std::move(item));
             return &parent.back();
         }
-        return &(parent[key_] = std::move(item));
+        auto& members = parent.get_ref<Json::object_t&>();
+        members.emplace_back(std::move(key_), std::move(item));  // key() has made sure that it is new
+        return &members.back().second;
     }
 
     bool open(Json item) {
@@ -147,8 +149,9 @@ private:
         if (open_.size() >= kMaxDepth) {
             fail(ErrorKind::Input, "cannot read '{}': JSON nested deeper than {} levels", where_, kMaxDepth);
         }
+        std::string name = key_;
         Json* node = insert(std::move(item));
-        open_.push_back({node, key_, {}});
+        open_.push_back({node, std::move(name), {}});
         return true;
     }
 

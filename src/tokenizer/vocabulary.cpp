@@ -308,13 +308,15 @@ private:
         const auto possible = [&](const Merge& merge) {
             return reachable[static_cast<std::size_t>(merge.left)] && reachable[static_cast<std::size_t>(merge.right)];
         };
-        for (bool changed = true; changed;) {
-            changed = false;
-            for (const Merge& merge : merges) {
-                if (!reachable[static_cast<std::size_t>(merge.whole)] && possible(merge)) {
-                    reachable[static_cast<std::size_t>(merge.whole)] = true;
-                    changed = true;
-                }
+        // What a merge gives is longer than its parts, so that one walk by length meets the parts first.
+        std::vector<Merge> by_length = merges;
+        std::sort(by_length.begin(), by_length.end(), [&](const Merge& a, const Merge& b) {
+            return base_tokens_[static_cast<std::size_t>(a.whole)]->size() <
+                   base_tokens_[static_cast<std::size_t>(b.whole)]->size();
+        });
+        for (const Merge& merge : by_length) {
+            if (possible(merge)) {
+                reachable[static_cast<std::size_t>(merge.whole)] = true;
             }
         }
         for (const Merge& merge : merges) {

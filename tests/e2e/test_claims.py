@@ -140,12 +140,15 @@ INDEX = "model.safetensors.index.json"
         ),
         (lambda index: {"weight_map": {**index["weight_map"], "x.weight": "/etc/passwd"}}, "expected a file name"),
         (lambda index: {"weight_map": {**index["weight_map"], "x.weight": ""}}, "expected a file name"),
+        (lambda index: {"weight_map": {**index["weight_map"], "x.weight": "a\0b.safetensors"}}, "expected a file name"),
+        (lambda index: {"weight_map": {**index["weight_map"], "x.weight": "a\\b.safetensors"}}, "expected a file name"),
+        (lambda index: {"weight_map": {**index["weight_map"], "x.weight": ".."}}, "expected a file name"),
         (
             lambda index: {"weight_map": {**index["weight_map"], "x.weight": "model-00009-of-00003.safetensors"}},
             "it should hold 1 tensors",
         ),
     ],
-    ids=["list", "no map", "map is a list", "number", "path", "absolute path", "empty", "absent file"],
+    ids=["list", "no map", "map is a list", "number", "path", "absolute path", "empty", "NUL", "backslash", "parent", "absent file"],
 )
 def test_bad_index(deltavino, checkpoint, edit, words):
     index = json.loads((checkpoint / INDEX).read_text())

@@ -4,7 +4,10 @@ Each is exported to the very bytes of the plain checkpoint, or refused with a me
 """
 
 import copy
+import hashlib
+import itertools
 import json
+import math
 import resource
 import shutil
 from collections.abc import Callable
@@ -28,6 +31,9 @@ class Variant:
     tensors: dict  # name -> (dtype, shape, bytes)
     shards: dict = field(default_factory=dict)  # name -> file; one file for the rest
     index: str = ""  # file name
+    promised: dict = field(default_factory=dict)  # name -> file: entries of the index that no file keeps
+    unlisted: set = field(default_factory=set)  # names that the index leaves out
+    linked: bool = False  # the files are links to blobs, as in the cache of the Hub
     files: dict = field(default_factory=dict)  # other files
 
     @property
@@ -38,7 +44,9 @@ class Variant:
         self.tensors = {change(name): tensor for name, tensor in self.tensors.items()}
 
     def write(self, folder: Path) -> Path:
-        folder.mkdir()
+        if self.linked:
+            return self.link(folder)
+        folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(self.config))
         for file in {self.shards.get(name, "model.safetensors") for name in self.tensors}:
             write_bytes(
@@ -47,10 +55,23 @@ class Variant:
             )
         if self.index:
             weight_map = {name: self.shards.get(name, "model.safetensors") for name in self.tensors}
-            (folder / self.index).write_text(json.dumps({"weight_map": weight_map}))
+            listed = {n: file for n, file in weight_map.items() if n not in self.unlisted} | self.promised
+            (folder / self.index).write_text(json.dumps({"weight_map": listed}))
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
         return folder
+
+    def link(self, folder: Path) -> Path:
+        """Blobs by their hash, and a snapshot of relative links to them."""
+        self.linked = False
+        blobs, snapshot = folder / "blobs", folder / "snapshots" / folder.name
+        folder.mkdir()
+        snapshot.mkdir(parents=True)
+        for file in self.write(blobs).iterdir():
+            blob = blobs / hashlib.sha256(file.name.encode()).hexdigest()
+            file.rename(blob)
+            (snapshot / file.name).symlink_to(Path("../../blobs") / blob.name)
+        return snapshot
 
 
 def read(name: str) -> Variant:
@@ -138,11 +159,39 @@ def old_types(v: Variant) -> None:
     v.text["rope_parameters"]["type"] = v.text["rope_parameters"].pop("rope_type")
 
 
+def links_of_a_cache(v: Variant) -> None:
+    odd_shards(v)
+    v.linked = True
+
+
+def promised_head(v: Variant) -> None:
+    odd_shards(v)
+    v.promised = {"mtp.fc.weight": "layers-0.safetensors", "mtp.norm.weight": "layers-1.safetensors"}
+    for name in [name for name in v.tensors if name.startswith("mtp.")]:
+        del v.tensors[name]
+
+
+def wide_mtp(v: Variant) -> None:
+    names = [name for name in v.tensors if name.startswith("mtp.")]
+    assert names
+    for name in names:
+        _, shape, _ = v.tensors[name]
+        v.tensors[name] = ("F64", shape, bytes(8 * math.prod(shape)))
+
+
+def unlisted_weights(v: Variant) -> None:
+    odd_shards(v)
+    v.unlisted = {LANGUAGE + "norm.weight", LANGUAGE + "embed_tokens.weight"}
+
+
 EQUAL: dict[str, tuple[Callable[[Variant], None], str]] = {
     # name: change, a word that must be in the notes
     "single file": (lambda v: None, ""),
     "odd shard names": (odd_shards, ""),
     "numbered shards without an index": (numbered_shards, ""),
+    "index promises what no shard has": (promised_head, ""),
+    "shards have what no index lists": (unlisted_weights, "2 tensors that the index does not list"),
+    "links of the Hub's cache": (links_of_a_cache, ""),
     "index under another name": (
         lambda v: (odd_shards(v), setattr(v, "index", "model.bf16.safetensors.index.json")),
         "",
@@ -164,6 +213,13 @@ EQUAL: dict[str, tuple[Callable[[Variant], None], str]] = {
     "tied outside, nothing inside": (ties(True, None), ""),
     "mtp embeddings": (text_keys(mtp_use_dedicated_embeddings=True), "multi-token prediction"),
     "mtp announced, absent": (lambda v: [v.tensors.pop(n) for n in list(v.tensors) if n.startswith("mtp.")], ""),
+    "mtp kept, not announced": (text_keys(mtp_num_hidden_layers=0), ""),
+    "mtp in another type": (wide_mtp, ""),
+    "outer keys contradict the text model's": (outer_keys(num_key_value_heads=7, hidden_size=1, head_dim=3), ""),
+    "architectures of the bare model": (outer_keys(architectures=["Qwen3_5Model"]), ""),
+    "architectures of a text model": (outer_keys(architectures=["Qwen3_5ForCausalLM"]), ""),
+    "no architectures": (lambda v: v.config.pop("architectures"), ""),
+    "written by an older transformers": (outer_keys(transformers_version="4.57.1"), ""),
     "gptq key, plain tensors": (
         outer_keys(quantization_config={"quant_method": "gptq", "bits": 4, "desc_act": True}),
         "'gptq (4 bits, desc_act)'",
@@ -181,6 +237,15 @@ EQUAL: dict[str, tuple[Callable[[Variant], None], str]] = {
 }
 
 
+def test_tables_are_whole(capsys):
+    """The rows that the tests below run, and their count."""
+    with capsys.disabled():
+        print(f"\n{len(EQUAL)} variants give the bytes of the plain checkpoint: {', '.join(EQUAL)}")
+        print(f"{len(PREFIXES)} prefixes of text models: {', '.join(map(repr, PREFIXES))}")
+        print(f"{len(REFUSED)} variants are refused: {', '.join(REFUSED)}")
+    assert len(EQUAL) >= 39 and len(PREFIXES) >= 5 and len(REFUSED) >= 26
+
+
 @pytest.mark.parametrize("name", EQUAL)
 def test_variant_gives_the_same_model(deltavino, plain, base, tmp_path, name):
     change, note = EQUAL[name]
@@ -193,12 +258,17 @@ def test_variant_gives_the_same_model(deltavino, plain, base, tmp_path, name):
         assert (tmp_path / "out" / file).read_bytes() == (base / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("form", ["model.", "language_model.model.", "language_model.", ""])
+PREFIXES = {form: (form,) for form in ("model.", "language_model.model.", "language_model.", "")}
+PREFIXES["three in one file"] = ("model.", LANGUAGE, "language_model.model.")
+
+
+@pytest.mark.parametrize("form", PREFIXES)
 def test_prefixes_of_text_models(deltavino, plain, base, tmp_path, form):
     """Names in the file follow the checkpoint's, the weights do not change."""
     variant = copy.deepcopy(plain["dense-vl"])
     variant.config = variant.config["text_config"]
-    variant.rename(lambda name: name.replace(LANGUAGE, form))
+    forms = itertools.cycle(PREFIXES[form])
+    variant.rename(lambda name: name.replace(LANGUAGE, next(forms)))
     result = deltavino("export", "-m", variant.write(tmp_path / "in"), tmp_path / "out", *TEXT)
     assert result.returncode == 0, result.stderr
     assert "taken off" not in result.stderr
@@ -229,6 +299,14 @@ def empty_feed_forward(v: Variant) -> None:
     for name, (dtype, _, _) in list(v.tensors.items()):
         if ".mlp." in name:
             v.tensors[name] = (dtype, [0], b"")
+
+
+def eight_bit_leftovers(v: Variant) -> None:
+    """A merged QLoRA model: codes that nothing in config.json speaks of, and their scales beside them."""
+    name = "model.layers.0.mlp.up_proj.weight"
+    _, shape, _ = v.tensors[name]
+    v.tensors[name] = ("I8", shape, bytes(math.prod(shape)))
+    add("model.layers.0.mlp.up_proj.SCB", "F32", (shape[0],), 4 * shape[0])(v)
 
 
 REFUSED: dict[str, tuple[str, tuple, Callable[[Variant], None], int, tuple[str, ...]]] = {
@@ -353,6 +431,13 @@ REFUSED: dict[str, tuple[str, tuple, Callable[[Variant], None], int, tuple[str, 
         UNSUPPORTED,
         ("converted for MLX",),
     ),
+    "bitsandbytes leftovers": (
+        "dense-v2",
+        TEXT,
+        eight_bit_leftovers,
+        UNSUPPORTED,
+        ("bitsandbytes",),
+    ),
     "ungathered": ("dense-v2", TEXT, empty_feed_forward, INPUT, ("has shape [0]", "ZeRO-3")),
     "float64": (
         "dense-v2",
@@ -398,6 +483,21 @@ def test_variant_is_refused_in_one_message(deltavino, plain, tmp_path, name):
     assert not (tmp_path / "out").exists()
     if name not in ("vision_config is empty", "ungathered"):  # these have several things wrong
         assert len(result.stderr.splitlines()) <= 2, result.stderr
+
+
+@pytest.mark.parametrize("stored", ["split", "fused"])
+def test_experts_of_mtp_do_not_matter(deltavino, plain, tmp_path, stored):
+    """Published checkpoints store them in either way, whatever way the other experts have."""
+    variant = copy.deepcopy(plain["moe-e8k2"])
+    result = deltavino("export", "-m", variant.write(tmp_path / "in"), tmp_path / "out", *TEXT)
+    assert result.returncode == 0, result.stderr
+    names = ["0.gate_proj.weight", "0.up_proj.weight"] if stored == "split" else ["gate_up_proj", "down_proj"]
+    for name in names:
+        add(f"mtp.layers.0.mlp.experts.{name}")(variant)
+    result = deltavino("export", "-m", variant.write(tmp_path / "b" / "in"), tmp_path / "mtp", *TEXT)
+    assert result.returncode == 0, result.stderr
+    for file in ("openvino_model.xml", "openvino_model.bin"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "mtp" / file).read_bytes(), file
 
 
 def test_assumed_head(deltavino, plain, base, tmp_path):

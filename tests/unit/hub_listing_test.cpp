@@ -31,6 +31,23 @@ std::vector<std::string> names_of(const Listing& listing) {
 
 using Names = std::vector<std::string>;
 
+// Takes minutes where each name is looked for in a list.
+TEST(HubListing, ManyShardsTakeTimeInProportion) {
+    constexpr std::size_t kCount = 200'000;
+    std::vector<std::string> names;
+    std::string index = R"({"weight_map": {)";
+    for (std::size_t i = 0; i < kCount; ++i) {
+        names.push_back("shard-" + std::to_string(i) + ".safetensors");
+        index += (i == 0 ? "\"t" : ",\"t") + std::to_string(i) + "\":\"" + names.back() + "\"";
+    }
+    EXPECT_EQ(weight_files(listing_of(names), index + "}}", "a/b").size(), kCount);
+    Needed needed;
+    for (const std::string& name : names) {
+        needed[name] = 1;
+    }
+    EXPECT_EQ(read_needed(write_needed(needed)), needed);
+}
+
 TEST(HubListing, PagesAddUp) {
     Listing listing;
     add_tree_page(listing,

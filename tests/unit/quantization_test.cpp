@@ -49,6 +49,18 @@ TEST(Quantization, Fp8WithAndWithoutFormat) {
     }
 }
 
+TEST(Quantization, SizesOfGroupsAreFew) {
+    std::string rules = R"("a":{"group_size":1})";
+    for (int size = 2; size < 200; ++size) {
+        rules += ",\"a" + std::to_string(size) + "\":{\"group_size\":" + std::to_string(size) + "}";
+    }
+    EXPECT_NE(refusal(R"({"quantization_config":{"quant_method":"gptq","bits":4,"group_size":128,"dynamic":{)" + rules +
+                          "}}}",
+                      ErrorKind::Input)
+                  .find("more than 64 sizes"),
+              std::string::npos);
+}
+
 TEST(Quantization, NestedOnceOrTwiceAlike) {
     const std::string entry = R"({"quant_method":"fp8","weight_block_size":[128,128]})";
     EXPECT_TRUE(read("{\"text_config\":{\"quantization_config\":" + entry + "}}"));

@@ -114,6 +114,22 @@ TEST(ChatTemplate, WithoutAnEndEnds) {
                  "{% for a in range(99999) %}" + std::string(2000, 'x') + "{% endfor %}");
     expect_error(ErrorKind::Unsupported, "nested",
                  "{% set n = namespace(l=[]) %}{% for a in range(9999) %}{% set n.l = [n.l] %}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "steps",
+                 "{% set n = namespace(a=(1,)) %}{% for i in range(99) %}{% set n.a = (n.a, n.a) %}{% endfor %}"
+                 "{{ {n.a: 1} }}");
+    expect_error(ErrorKind::Unsupported, "bytes",
+                 "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{{ {}.get(s) }}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "steps", "{% set s = '1' * 100000 %}" + loop + "{{ s|float }}{% endfor %}");
+    EXPECT_EQ(render("{% set s = 'x' * 999999 %}{{ s in s ~ 'y' }} {{ (s ~ 'y') in s }} {{ s.find(s[1:] ~ 'y') }}"),
+              "True False -1");
+    const std::string many = "{% set l = range(99999)|list %}{% set d = dict(a=l) %}" + loop;
+    expect_error(ErrorKind::Unsupported, "steps", many + "{{ 1 if l == l }}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "steps", many + "{{ 1 if d == d }}{% endfor %}");
+    expect_error(ErrorKind::Unsupported, "steps",
+                 "{% set s = 'x' * 1000000 %}{% set t = 'x' * 1000000 %}" + loop + "{{ 1 if s == t }}{% endfor %}");
+    EXPECT_EQ(
+        render("{% set s = 'x' * 999999 %}{{ s.rfind(s[:400000] ~ 'y') }} {{ ('y' ~ s).rfind('y' ~ s[:400000]) }}"),
+        "-1 0");
     expect_error(ErrorKind::Unsupported, "deep", "{{ " + repeated("(", 100000) + "1" + repeated(")", 100000) + " }}");
     expect_error(ErrorKind::Unsupported, "deep", "{{ " + repeated("not ", 100000) + "1 }}");
     expect_error(ErrorKind::Unsupported, "deep", repeated("{% if 1 %}", 100000));

@@ -53,6 +53,14 @@ TEST_F(Settings, PictureSettingsComeFromTheProcessorFileFirst) {
     EXPECT_EQ(settings.deviation, PictureSettings().deviation);
 }
 
+TEST_F(Settings, PatchesThatNoMemoryHoldsAreRefused) {
+    for (const char* text : {R"({"patch_size": 4096, "merge_size": 4096})", R"({"patch_size": 256, "merge_size": 256})",
+                             R"({"patch_size": 1024, "temporal_patch_size": 4096})"}) {
+        write("preprocessor_config.json", text);
+        EXPECT_TRUE(contains(message(ErrorKind::Input, [&] { read_picture_settings(path()); }), "too large")) << text;
+    }
+}
+
 TEST_F(Settings, AProcessorFileWithoutPicturesLeavesTheOther) {
     write("processor_config.json", R"({"processor_class": "Qwen3VLProcessor"})");
     write("preprocessor_config.json", R"({"patch_size": 12})");

@@ -74,6 +74,25 @@ TEST_F(Safetensors, RefusesSizesThatLie) {
     refuse(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", 2, "do not hold");
 }
 
+TEST_F(Safetensors, MessagesStayShort) {
+    const std::string long_name(1u << 20, 'x');
+    std::string dims = "1";
+    for (int i = 0; i < 100'000; ++i) {
+        dims += ",1";
+    }
+    for (const std::string& entry : {R"({"dtype":")" + long_name + R"(","shape":[1],"data_offsets":[0,4]})",
+                                     R"({"dtype":"F32","shape":")" + long_name + R"(","data_offsets":[0,4]})",
+                                     R"({"dtype":"F32","shape":[)" + dims + R"(],"data_offsets":[0,5]})",
+                                     R"({"dtype":"F32","shape":[1],"data_offsets":[)" + dims + "]}"}) {
+        try {
+            read(R"({"a":)" + entry + "}", 4);
+            ADD_FAILURE() << "accepted";
+        } catch (const Error& error) {
+            EXPECT_LT(std::string(error.what()).size(), 1000u);
+        }
+    }
+}
+
 TEST_F(Safetensors, RefusesWrongTypes) {
     refuse(R"({"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}})", 4, "F33");
     refuse(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4, "-1");

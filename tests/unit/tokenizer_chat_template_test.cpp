@@ -30,6 +30,26 @@ TEST(ChatTemplate, SpellsWhatGenAiLacksOtherwise) {
                 ElementsAre("'is undefined'"));
 }
 
+// Each takes minutes where a bracket is looked for again for every token, or a name in a list of all names.
+TEST(ChatTemplate, LongTemplatesTakeTimeInProportion) {
+    constexpr std::size_t kCount = 150'000;
+    std::string tuples = "{{ ";
+    std::string filters = "{{ x";
+    std::string nested = "{{ x";
+    for (std::size_t i = 0; i < kCount; ++i) {
+        tuples += '(';
+        filters += "|f" + std::to_string(i);
+        nested += "|tojson(a=x";
+    }
+    for (std::size_t i = 0; i < kCount; ++i) {
+        tuples += ",)";
+        nested += ')';
+    }
+    EXPECT_THAT(portable_chat_template(tuples + " }}").missing, ElementsAre("tuple of one"));
+    EXPECT_EQ(portable_chat_template(filters + " }}").missing.size(), kCount);
+    EXPECT_THAT(portable_chat_template(nested + " }}").missing, ElementsAre("argument 'a' of filter 'tojson'"));
+}
+
 TEST(ChatTemplate, LeavesStringsCommentsAndRawBlocksAlone) {
     for (const char* text :
          {"x is undefined", "{{ 'x is undefined' }}", "{{ \"x is undefined\" }}", "{# x is undefined #}",

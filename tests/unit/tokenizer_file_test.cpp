@@ -59,6 +59,30 @@ TEST(TokenizerFile, ReadsEveryPart) {
               R"({"single": {"ids": [-1], "type_ids": [0]}, "pair": {"ids": [-1, -2], "type_ids": [0, 0]}})");
 }
 
+// Takes minutes where each key is looked for among those before it.
+TEST(TokenizerFile, ManyKeysTakeTimeInProportion) {
+    TokenizerParts parts;
+    parts.decoder = R"({"type":"ByteLevel")";
+    for (std::size_t i = 0; i < 200'000; ++i) {
+        parts.decoder += ",\"" + std::to_string(i) + "\":0";
+    }
+    parts.decoder += '}';
+    EXPECT_TRUE(read_text(parts.json()).input.empty());
+}
+
+TEST(TokenizerFile, TemplatesDoNotMultiply) {
+    std::string ids = "0";
+    std::string single = R"({"Sequence":{"id":"A","type_id":0}})";
+    for (std::size_t i = 0; i < 4000; ++i) {
+        ids += ",0";
+        single += R"(,{"SpecialToken":{"id":"x","type_id":0}})";
+    }
+    TokenizerParts parts;
+    parts.post_processor = R"({"type":"TemplateProcessing","single":[)" + single +
+                           R"(],"pair":[],"special_tokens":{"x":{"id":"x","ids":[)" + ids + R"(],"tokens":[]}}})";
+    EXPECT_THAT(test::text_of(read_text(parts.json()).input), HasSubstr("more than 4096 elements"));
+}
+
 TEST(TokenizerFile, ReadsMergesAsTexts) {
     TokenizerParts parts;
     parts.merges = R"(["#version: 0.2","a b","Ġ a"])";

@@ -130,6 +130,15 @@ void RowFinder::plain(const Tensor& tensor) {
     if (checkpoint_.find(name_ + ".absmax") != nullptr || checkpoint_.find(module_ + ".SCB") != nullptr) {
         lookup_.plain = nullptr;
         refuse("'{}' was quantized by bitsandbytes, which is not read", tensor.info.name);
+        // What stands beside it is part of that, and no surplus.
+        for (const char* name : {".SCB", ".weight_format"}) {
+            lookup_.used.push_back(module_ + name);
+        }
+        const std::string inside = name_ + '.';
+        const auto& tensors = checkpoint_.tensors();
+        for (auto at = tensors.lower_bound(inside); at != tensors.end() && at->first.starts_with(inside); ++at) {
+            lookup_.used.push_back(at->first);
+        }
     }
 }
 

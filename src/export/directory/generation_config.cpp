@@ -8,7 +8,7 @@
 #include "json/reader.hpp"
 #include "tokenizer/settings.hpp"
 
-#include <algorithm>
+#include <set>
 
 namespace deltavino::exporter {
 namespace {
@@ -20,11 +20,12 @@ constexpr const char* kEos = "eos_token_id";
 
 class EndOfSequenceIds {
 public:
-    explicit EndOfSequenceIds(std::vector<std::int64_t> given) : ids_(std::move(given)) {}
+    explicit EndOfSequenceIds(std::vector<std::int64_t> given)
+        : ids_(std::move(given)), known_(ids_.begin(), ids_.end()) {}
 
     void add(const std::vector<std::int64_t>& ids, const std::string& where) {
         for (const std::int64_t id : ids) {
-            if (std::find(ids_.begin(), ids_.end(), id) == ids_.end()) {
+            if (known_.insert(id).second) {
                 ids_.push_back(id);
                 added_.push_back(fmt::format("{} ({})", id, where));
             }
@@ -35,6 +36,7 @@ public:
 
 private:
     std::vector<std::int64_t> ids_;
+    std::set<std::int64_t> known_;
     std::vector<std::string> added_;
 };
 

@@ -360,7 +360,7 @@ const FilterTable& value_filters() {
 }
 
 Value Interpreter::apply_filter(const std::string& name, Value value, Arguments arguments) {
-    meter_.step();
+    meter_.step(1 + (value.text() != nullptr ? value.text()->size() / 64 : 0));
     for (const FilterTable* table : {&value_filters(), &sequence_filters()}) {
         const auto found = table->find(name);
         if (found != table->end()) {

@@ -21,14 +21,15 @@ inline constexpr std::int64_t kMaxRange = 100'000;  // jinja2's own limit in a s
 
 class Meter {
 public:
-    explicit Meter(std::string template_name) : name_(std::move(template_name)) {}
+    explicit Meter(std::string template_name, std::uint64_t most_steps = kMaxSteps)
+        : name_(std::move(template_name)), most_steps_(most_steps) {}
 
     std::size_t line = 1;
 
     void step(std::uint64_t count = 1) {
         steps_ += count;
-        if (steps_ > kMaxSteps) {
-            unsupported(fmt::format("more than {} steps", kMaxSteps));
+        if (steps_ > most_steps_) {
+            unsupported(fmt::format("more than {} steps", most_steps_));
         }
     }
     // Bytes that are about to be copied or kept.
@@ -53,6 +54,7 @@ public:
 
 private:
     std::string name_;
+    std::uint64_t most_steps_;
     std::uint64_t steps_ = 0;
     std::uint64_t allocated_ = 0;
 };

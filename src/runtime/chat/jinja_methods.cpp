@@ -112,7 +112,7 @@ Value search(Meter& meter, const Text& text, const std::string& name, Arguments 
     }
     const bool right = name.front() == 'r';
     const std::size_t found = !valid  ? std::string_view::npos
-                              : right ? within.rfind(needle.view())
+                              : right ? rfind_bytes(within, needle.view())
                                       : find_bytes(within, needle.view());
     if (found == std::string_view::npos) {
         if (name.ends_with("index")) {
@@ -170,7 +170,8 @@ Value partition(Meter& meter, const Text& text, const std::string& name, Argumen
     }
     meter.allocate(text.size());
     const bool right = name == "rpartition";
-    const std::size_t found = right ? text.view().rfind(separator.view()) : find_bytes(text.view(), separator.view());
+    const std::size_t found =
+        right ? rfind_bytes(text.view(), separator.view()) : find_bytes(text.view(), separator.view());
     if (found == std::string_view::npos) {
         return list_of(meter, right ? std::vector<Text>{Text(), Text(), text} : std::vector<Text>{text, Text(), Text()},
                        true);

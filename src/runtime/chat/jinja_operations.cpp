@@ -279,7 +279,7 @@ Value item_of(Meter& meter, const Value& value, const Value& key) {
     require_defined(meter, value);
     const std::optional<std::int64_t> length = length_of(value);
     if (const Dict* dict = value.dict()) {
-        const std::optional<std::string> text = hash_key(key);
+        const std::optional<std::string> text = find_hash_key(meter, key);
         if (const Value* found = text ? dict->find(*text) : nullptr) {
             return *found;
         }

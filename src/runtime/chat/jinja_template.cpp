@@ -8,21 +8,23 @@ namespace deltavino::runtime {
 
 struct ChatTemplate::Parsed {
     std::string name;
+    std::uint64_t most_steps;
     jinja::Body body;
 };
 
-ChatTemplate ChatTemplate::parse(std::string_view text, std::string name) {
-    jinja::Meter meter(name);
+ChatTemplate ChatTemplate::parse(std::string_view text, std::string name, std::uint64_t most_steps) {
+    jinja::Meter meter(name, most_steps);
     if (!is_utf8(text)) {
         meter.wrong("the template is not UTF-8");
     }
     ChatTemplate made;
-    made.parsed_ = std::make_shared<const Parsed>(Parsed{std::move(name), jinja::parse_template(text, meter)});
+    made.parsed_ =
+        std::make_shared<const Parsed>(Parsed{std::move(name), most_steps, jinja::parse_template(text, meter)});
     return made;
 }
 
 std::vector<PromptSegment> ChatTemplate::render(const RenderInput& input) const {
-    jinja::Meter meter(parsed_->name);
+    jinja::Meter meter(parsed_->name, parsed_->most_steps);
     std::vector<std::pair<std::string, jinja::Value>> variables = input.variables;
     variables.emplace_back("messages", input.messages);
     variables.emplace_back("tools", input.tools);

@@ -29,9 +29,9 @@ struct RenderInput {
 
 class ChatTemplate {
 public:
-    // `name` stands in messages, for instance "the chat template of 'out'". Throws ErrorKind::Input for
+    // `name` stands in messages, for instance "the chat template of 'out'"; `most_steps` ends a rendering. Throws ErrorKind::Input for
     // what is not a Jinja template, ErrorKind::Unsupported for statements that are not rendered.
-    static ChatTemplate parse(std::string_view text, std::string name);
+    static ChatTemplate parse(std::string_view text, std::string name, std::uint64_t most_steps = jinja::kMaxSteps);
 
     // Segments alternate in trust; together they are the prompt. Throws ErrorKind::Input when the template
     // refuses the conversation or breaks on it, ErrorKind::Unsupported for what is not rendered and for

@@ -106,7 +106,7 @@ const std::map<std::string_view, Binary>& binary_tests() {
 }  // namespace
 
 bool Interpreter::apply_test(const std::string& name, const Value& value, Arguments arguments) {
-    meter_.step();
+    meter_.step(1 + (value.text() != nullptr ? value.text()->size() / 64 : 0));
     if (const auto found = unary_tests().find(name); found != unary_tests().end()) {
         const Bound none(meter_, name, std::move(arguments), {});
         return found->second(meter_, value);

@@ -5,10 +5,43 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
+#include <cstdint>
+#include <vector>
 
 namespace deltavino::runtime::jinja {
 namespace {
+
+constexpr std::size_t kShort = 32;  // a plain search for this costs at most as many comparisons a byte
+
+// Where `needle` begins, `end` when it is nowhere: Knuth, Morris and Pratt. The searchers of the standard library
+// take time in the product of the lengths for some needles.
+template <typename Iterator>
+Iterator search_linear(Iterator begin, Iterator end, Iterator needle, std::size_t size) {
+    using Offset = std::ptrdiff_t;
+    if (end - begin < static_cast<Offset>(size)) {
+        return end;
+    }
+    // The length of the longest end of needle[0..i] that the needle begins with, less than i + 1.
+    std::vector<std::uint32_t> border(size, 0);
+    for (std::size_t i = 1, matched = 0; i < size; ++i) {
+        while (matched > 0 && needle[static_cast<Offset>(i)] != needle[static_cast<Offset>(matched)]) {
+            matched = border[matched - 1];
+        }
+        matched += needle[static_cast<Offset>(i)] == needle[static_cast<Offset>(matched)] ? 1 : 0;
+        border[i] = static_cast<std::uint32_t>(matched);
+    }
+    std::size_t matched = 0;
+    for (Iterator at = begin; at != end; ++at) {
+        while (matched > 0 && *at != needle[static_cast<Offset>(matched)]) {
+            matched = border[matched - 1];
+        }
+        matched += *at == needle[static_cast<Offset>(matched)] ? 1 : 0;
+        if (matched == size) {
+            return at - static_cast<Offset>(size - 1);
+        }
+    }
+    return end;
+}
 
 // The characters beyond ASCII for which str.isspace() holds.
 constexpr std::array<std::string_view, 19> kWideSpaces{
@@ -49,12 +82,6 @@ std::size_t line_break(std::string_view text, std::size_t at) {
         }
     }
     return 0;
-}
-
-std::size_t rfind_bytes(std::string_view text, std::string_view needle) {
-    const auto found = std::search(text.rbegin(), text.rend(), needle.rbegin(), needle.rend());
-    return found == text.rend() ? std::string_view::npos
-                                : static_cast<std::size_t>(text.rend() - found) - needle.size();
 }
 
 }  // namespace
@@ -194,7 +221,6 @@ void append_code_point(std::string& out, std::uint32_t c) {
 }
 
 std::size_t find_bytes(std::string_view text, std::string_view needle, std::size_t from) {
-    constexpr std::size_t kShort = 32;  // a plain search costs at most this many comparisons a byte
     if (needle.size() <= kShort) {
         return text.find(needle, from);
     }
@@ -202,8 +228,17 @@ std::size_t find_bytes(std::string_view text, std::string_view needle, std::size
         return std::string_view::npos;
     }
     const auto begin = text.begin() + static_cast<std::ptrdiff_t>(from);
-    const auto found = std::search(begin, text.end(), std::boyer_moore_searcher(needle.begin(), needle.end()));
+    const auto found = search_linear(begin, text.end(), needle.begin(), needle.size());
     return found == text.end() ? std::string_view::npos : static_cast<std::size_t>(found - text.begin());
+}
+
+std::size_t rfind_bytes(std::string_view text, std::string_view needle) {
+    if (needle.size() <= kShort) {
+        return text.rfind(needle);
+    }
+    const auto found = search_linear(text.rbegin(), text.rend(), needle.rbegin(), needle.size());
+    return found == text.rend() ? std::string_view::npos
+                                : static_cast<std::size_t>(text.rend() - found) - needle.size();
 }
 
 Text strip(const Text& text, Side side, const std::optional<std::string_view>& characters) {

@@ -60,6 +60,8 @@ void append_code_point(std::string& out, std::uint32_t code_point);
 
 // The first `needle` at or after byte `from`, npos when there is none; linear in both lengths.
 std::size_t find_bytes(std::string_view text, std::string_view needle, std::size_t from = 0);
+// The last place.
+std::size_t rfind_bytes(std::string_view text, std::string_view needle);
 
 enum class Side { Both, Left, Right };
 // `characters`: the set that is taken away; white space when missing.

@@ -213,8 +213,10 @@ std::string type_name(const Value& value) {
     return std::visit(Namer{}, value.storage());
 }
 
-std::optional<std::string> hash_key(const Value& value) {
+std::optional<std::string> find_hash_key(Meter& meter, const Value& value) {
+    meter.step();
     if (const Text* text = value.text()) {
+        meter.allocate(text->size());
         return "s" + text->bytes();
     }
     if (const std::optional<std::int64_t> integer = value.integer()) {
@@ -230,10 +232,11 @@ std::optional<std::string> hash_key(const Value& value) {
     if (value.sequence() != nullptr && value.sequence()->tuple) {
         std::string key = "t";
         for (const Value& item : value.sequence()->items) {
-            const std::optional<std::string> part = hash_key(item);
+            const std::optional<std::string> part = find_hash_key(meter, item);
             if (!part) {
                 return std::nullopt;
             }
+            meter.allocate(part->size());  // a tuple of one tuple twice doubles with each level
             key += fmt::format("{}:{}", part->size(), *part);
         }
         return key;
@@ -248,8 +251,8 @@ std::optional<std::string> hash_key(const Value& value) {
     return std::nullopt;
 }
 
-std::string hash_key(const Meter& meter, const Value& value) {
-    std::optional<std::string> key = hash_key(value);
+std::string hash_key(Meter& meter, const Value& value) {
+    std::optional<std::string> key = find_hash_key(meter, value);
     if (!key) {
         meter.wrong(fmt::format("a {} cannot be a key", type_name(value)));
     }
@@ -299,10 +302,12 @@ bool equal(Meter& meter, const Value& a, const Value& b) {
         return true;
     }
     if (a.text() != nullptr) {
+        meter.step(std::min(a.text()->size(), b.text()->size()) / 64);
         return a.text()->bytes() == b.text()->bytes();
     }
     if (const Sequence* left = a.sequence()) {
         const Sequence* right = b.sequence();
+        meter.step(left->items.size() / 4);  // items that are the same object cost a little, too
         return left->tuple == right->tuple && left->items.size() == right->items.size() &&
                std::equal(left->items.begin(), left->items.end(), right->items.begin(),
                           [&](const Value& x, const Value& y) { return same_object(x, y) || equal(meter, x, y); });
@@ -311,6 +316,7 @@ bool equal(Meter& meter, const Value& a, const Value& b) {
         const Dict* right = b.dict();
         return left->entries.size() == right->entries.size() &&
                std::all_of(left->index.begin(), left->index.end(), [&](const auto& row) {
+                   meter.step(row.first.size() / 64);
                    const Value* other = right->find(row.first);
                    return other != nullptr && equal(meter, left->entries[row.second].second, *other);
                });
@@ -335,6 +341,7 @@ int compare(Meter& meter, const Value& a, const Value& b, const char* operation)
         return order_numbers(a, b);
     }
     if (a.text() != nullptr && b.text() != nullptr) {
+        meter.step(std::min(a.text()->size(), b.text()->size()) / 64);
         return a.text()->bytes().compare(b.text()->bytes());
     }
     const Sequence* left = a.sequence();

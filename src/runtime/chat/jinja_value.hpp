@@ -144,8 +144,9 @@ Value make_dict(Meter& meter, Dict dict);
 // "str", "dict", ... as Python's messages have them.
 std::string type_name(const Value& value);
 // Throws for what cannot be a key: lists and dicts.
-std::string hash_key(const Meter& meter, const Value& value);
-std::optional<std::string> hash_key(const Value& value);
+std::string hash_key(Meter& meter, const Value& value);
+// Nothing for those.
+std::optional<std::string> find_hash_key(Meter& meter, const Value& value);
 
 bool truth(const Value& value);
 bool equal(Meter& meter, const Value& a, const Value& b);

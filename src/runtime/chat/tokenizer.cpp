@@ -69,6 +69,23 @@ ov::InferRequest compile_on_host(ov::Core& core, const std::shared_ptr<ov::Model
                          [&]() { return core.compile_model(model, "CPU").create_infer_request(); });
 }
 
+// A part [begin, end) of `size` things. A graph may compute any numbers.
+struct Part {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+Part range_at(const ov::Tensor& begins, const ov::Tensor& ends, std::size_t i, std::size_t size) {
+    const auto at = [&](const ov::Tensor& numbers) {
+        return i < numbers.get_size() ? std::int64_t{numbers.data<const std::int32_t>()[i]} : -1;
+    };
+    const std::int64_t begin = at(begins);
+    const std::int64_t end = at(ends);
+    if (begin < 0 || end < begin || end > static_cast<std::int64_t>(size)) {
+        fail(ErrorKind::Input, "cannot use the tokenizer: it gives part {} from {} to {} of {}", i, begin, end, size);
+    }
+    return {static_cast<std::size_t>(begin), static_cast<std::size_t>(end)};
+}
+
 ov::Tensor texts_tensor(const std::vector<std::string>& texts) {
     ov::Tensor tensor(ov::element::string, {texts.size()});
     std::copy(texts.begin(), texts.end(), tensor.data<std::string>());
@@ -124,15 +141,14 @@ void Tokenizer::split(const TextSegment& segment, std::vector<Piece>& pieces) {
     openvino_call(ErrorKind::Input, "find added tokens", [&]() {
         splitter_.set_input_tensor(texts_tensor({segment.text}));
         splitter_.infer();
-        const auto* begins = splitter_.get_output_tensor(2).data<const std::int32_t>();
-        const auto* ends = splitter_.get_output_tensor(3).data<const std::int32_t>();
+        const ov::Tensor begins = splitter_.get_output_tensor(2);
+        const ov::Tensor ends = splitter_.get_output_tensor(3);
         const ov::Tensor bytes = splitter_.get_output_tensor(4);
         const ov::Tensor flags = splitter_.get_output_tensor(5);
         const std::string_view text(reinterpret_cast<const char*>(bytes.data<const std::uint8_t>()), bytes.get_size());
         std::size_t at = 0;
         for (std::size_t i = 0; i < flags.get_size(); ++i) {
-            const auto begin = static_cast<std::size_t>(begins[i]);
-            const auto end = static_cast<std::size_t>(ends[i]);
+            const auto [begin, end] = range_at(begins, ends, i, text.size());
             const std::string piece(text.substr(begin, end - begin));
             const auto token = flags.data<const bool>()[i] ? graph_.added.find(piece) : graph_.added.end();
             if (token == graph_.added.end()) {
@@ -142,8 +158,9 @@ void Tokenizer::split(const TextSegment& segment, std::vector<Piece>& pieces) {
             } else {
                 // With the white space that such a token takes: the pieces leave it out.
                 const bool last = i + 1 == flags.get_size();
-                const std::size_t next = last ? text.size() : static_cast<std::size_t>(begins[i + 1]);
-                pieces.push_back({std::nullopt, std::string(text.substr(at, next - at))});
+                const std::size_t next = last ? text.size() : range_at(begins, ends, i + 1, text.size()).begin;
+                pieces.push_back(
+                    {std::nullopt, std::string(text.substr(std::min(at, next), next - std::min(at, next)))});
                 at = next;
                 continue;
             }
@@ -159,12 +176,14 @@ std::vector<std::vector<std::int64_t>> Tokenizer::encode_plain(const std::vector
     return openvino_call(ErrorKind::Input, "turn the text into tokens", [&]() {
         encoder_.set_input_tensor(texts_tensor(texts));
         encoder_.infer();
-        const auto* begins = encoder_.get_output_tensor(0).data<const std::int32_t>();
-        const auto* ends = encoder_.get_output_tensor(1).data<const std::int32_t>();
-        const auto* ids = encoder_.get_output_tensor(2).data<const std::int32_t>();
+        const ov::Tensor begins = encoder_.get_output_tensor(0);
+        const ov::Tensor ends = encoder_.get_output_tensor(1);
+        const ov::Tensor ids = encoder_.get_output_tensor(2);
+        const auto* first = ids.data<const std::int32_t>();
         std::vector<std::vector<std::int64_t>> result;
         for (std::size_t i = 0; i < texts.size(); ++i) {
-            result.emplace_back(ids + begins[i], ids + ends[i]);
+            const auto [begin, end] = range_at(begins, ends, i, ids.get_size());
+            result.emplace_back(first + begin, first + end);
         }
         return result;
     });
@@ -239,7 +258,11 @@ std::string Tokenizer::decode(std::span<const std::int64_t> ids) {
         std::memcpy(input.data(), ids.data(), ids.size_bytes());
         decoder_.set_input_tensor(input);
         decoder_.infer();
-        return decoder_.get_output_tensor().data<std::string>()[0];
+        const ov::Tensor texts = decoder_.get_output_tensor();
+        if (texts.get_size() != 1) {
+            fail(ErrorKind::Input, "cannot use the detokenizer: it gives {} texts for one", texts.get_size());
+        }
+        return texts.data<std::string>()[0];
     });
 }
 

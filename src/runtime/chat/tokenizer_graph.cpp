@@ -38,6 +38,10 @@ std::vector<std::string_view> strings_of(const ov::Node& node, std::size_t port)
     const auto begins = constant_input(node, port);
     const auto ends = constant_input(node, port + 1);
     const auto bytes = constant_input(node, port + 2);
+    if (bytes->get_element_type() != ov::element::u8) {
+        fail(ErrorKind::Unsupported, "cannot use the tokenizer: the strings of its {} are of type {}, expected u8",
+             node.get_type_name(), bytes->get_element_type().get_type_name());
+    }
     const auto* text = static_cast<const char*>(bytes->get_data_ptr());
     const std::vector<std::int64_t> first = begins->cast_vector<std::int64_t>();
     const std::vector<std::int64_t> last = ends->cast_vector<std::int64_t>();

@@ -175,6 +175,11 @@ Picture resize(const Picture& picture, PictureSize size) {
 
 Patches make_patches(const Picture& picture, const PictureSettings& settings, const std::string& name) {
     const PictureSize size = target_size({picture.width, picture.height}, settings, name);
+    constexpr std::uint64_t kMostValues = 1ull << 31;
+    if (std::uint64_t{size.width} * size.height * 3 > kMostValues / settings.temporal_patch_size) {
+        fail(ErrorKind::Input, "cannot use picture '{}': {} x {} pixels in {} frames are too many", name, size.width,
+             size.height, settings.temporal_patch_size);
+    }
     const bool fits = size == PictureSize{picture.width, picture.height};
     const Picture resized = fits ? Picture{} : resize(picture, size);
     const Picture& source = fits ? picture : resized;

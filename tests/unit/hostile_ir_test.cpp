@@ -1,0 +1,107 @@
+// Graphs that no exporter writes, as somebody may hand them over.
+#include "base/error.hpp"
+#include "evaluate/directory_model.hpp"
+#include "evaluate/fusions.hpp"
+#include "evaluate/ir_weights.hpp"
+#include "evaluate/structure.hpp"
+#include "support/golden.hpp"
+
+#include <deltavino/inspect.hpp>
+
+#include <gtest/gtest.h>
+#include <openvino/op/ops.hpp>
+#include <openvino/openvino.hpp>
+
+namespace deltavino::evaluation {
+namespace {
+
+using ov::op::v0::Constant;
+
+std::shared_ptr<ov::Model> model_of(const ov::OutputVector& outputs, const ov::ParameterVector& inputs = {},
+                                    const ov::SinkVector& sinks = {}) {
+    ov::ResultVector results;
+    for (const auto& output : outputs) {
+        results.push_back(std::make_shared<ov::op::v0::Result>(output));
+    }
+    return std::make_shared<ov::Model>(results, sinks, inputs);
+}
+
+class NoWeights : public reference::WeightSource {
+public:
+    void read_rows(const std::string&, std::uint64_t, reference::MatrixRef) const override {}
+};
+
+// A weight of u8 codes [4, 8] with zero points and scales of any shape.
+IrWeights weights_of(const ov::Shape& zero_points, const ov::Shape& scales, const NoWeights& otherwise) {
+    const auto codes = Constant::create(ov::element::u8, {4, 8}, std::vector<std::uint8_t>(32, 3));
+    codes->set_friendly_name("model.layers.0.mlp.up_proj.weight");
+    const auto wide = std::make_shared<ov::op::v0::Convert>(codes, ov::element::f32);
+    const auto zeros =
+        Constant::create(ov::element::f32, zero_points, std::vector<float>(ov::shape_size(zero_points), 1.0f));
+    const auto scale = Constant::create(ov::element::f32, scales, std::vector<float>(ov::shape_size(scales), 2.0f));
+    const auto value =
+        std::make_shared<ov::op::v1::Multiply>(std::make_shared<ov::op::v1::Subtract>(wide, zeros), scale);
+    return IrWeights({model_of({value})}, otherwise);
+}
+
+TEST(HostileIr, WeightsWhoseGroupsDoNotFitAreNotRead) {
+    const NoWeights otherwise;
+    const auto is_read = [&](const ov::Shape& zero_points, const ov::Shape& scales) {
+        const IrWeights weights = weights_of(zero_points, scales, otherwise);
+        reference::Matrix rows(4, 8);
+        weights.read_rows("model.layers.0.mlp.up_proj.weight", 0, rows);
+        return !weights.stored().empty();
+    };
+    EXPECT_TRUE(is_read({4, 1}, {4, 1}));
+    EXPECT_TRUE(is_read({1}, {4, 1}));
+    EXPECT_FALSE(is_read({2, 1, 1}, {4, 1}));   // zero points of other groups than the scales
+    EXPECT_FALSE(is_read({4, 1}, {16, 4, 8}));  // more scales than values
+    EXPECT_FALSE(is_read({1}, {5, 1, 1}));      // groups that go over the end of rows
+    EXPECT_FALSE(is_read({1}, {1}));            // one scale for all rows
+}
+
+TEST(HostileIr, ValuesWidenedByThemselvesAreWalkedOnce) {
+    const test::TemporaryDirectory directory;
+    ov::Output<ov::Node> value = Constant::create(ov::element::f32, {128, 128}, std::vector<float>(1u << 14, 1.0f));
+    for (int i = 0; i < 60; ++i) {  // 2^60 paths
+        value = std::make_shared<ov::op::v1::Multiply>(value, value);
+    }
+    ov::serialize(model_of({value}), (directory.path() / "openvino_model.xml").string());
+    const Inspection inspection = inspect(directory.path());
+    ASSERT_TRUE(inspection.directory);
+    EXPECT_EQ(inspection.directory->models.at(0).facts.types.at("f32").bytes, 1u << 16);
+}
+
+TEST(HostileIr, LongNamesOfStatesAreNoNamesOfStates) {
+    const test::TemporaryDirectory directory;
+    const std::string digits(1u << 20, '1');
+    const std::string id = "cache_params.past.conv." + digits + "cache_params.present.conv." + digits;
+    const auto variable =
+        std::make_shared<ov::op::util::Variable>(ov::op::util::VariableInfo{ov::PartialShape{1}, ov::element::f32, id});
+    const auto begin = Constant::create(ov::element::f32, {1}, {0.0f});
+    const auto read = std::make_shared<ov::op::v6::ReadValue>(begin, variable);
+    const auto write = std::make_shared<ov::op::v6::Assign>(read, variable);
+    const auto ids = std::make_shared<ov::op::v0::Parameter>(ov::element::f32, ov::PartialShape{1});
+    ids->set_friendly_name("layers." + digits + "/residual");
+    const auto sum = std::make_shared<ov::op::v1::Add>(ids, read);
+    sum->set_friendly_name("layers." + digits + "/residual");
+    ov::serialize(model_of({sum}, {ids}, {write}), (directory.path() / "openvino_model.xml").string());
+    ov::Core core;
+    DirectoryModel model(core, directory.path());
+    EXPECT_EQ(count_layers(*model.language()).linear, 0u);
+    bool named = false;
+    for (const CheckItem& item : check_graph(model)) {
+        named = named || (item.subject == "names of states" && item.finding == Finding::Bad);
+    }
+    EXPECT_TRUE(named);
+}
+
+TEST(HostileIr, PositionsOfManyAxesAreRefused) {
+    EXPECT_EQ(position_axes(ov::PartialShape{4, -1, -1}), 4u);
+    EXPECT_EQ(position_axes(ov::PartialShape{-1, -1, -1}), 3u);
+    EXPECT_THROW(position_axes(ov::PartialShape({ov::Dimension(std::int64_t{1} << 40), -1, -1})), Error);
+    EXPECT_THROW(position_axes(ov::PartialShape{4}), Error);
+}
+
+}  // namespace
+}  // namespace deltavino::evaluation
