@@ -3,6 +3,7 @@
 #include "sink.hpp"
 
 #include <deltavino/build_model.hpp>
+#include <deltavino/cache.hpp>
 #include <deltavino/check.hpp>
 #include <deltavino/evaluate.hpp>
 #include <deltavino/export.hpp>
@@ -221,10 +222,17 @@ void bind_calls(nb::module_& m) {
             return sink.run([&] { return export_model(options, sink); });
         },
         nb::arg("options"), nb::arg("before_publishing").none(), nb::arg("sink"));
-    m.def("inspect", [](const std::filesystem::path& path) {
+    m.def("inspect", [](const std::filesystem::path& path, const std::string& device) {
         const nb::gil_scoped_release released;
-        return inspect(path).json();
+        return inspect(path, device).json();
     });
+    m.def("is_exported", &is_exported);
+    m.def("export_to_cache",
+          [](const std::string& model, const std::string& revision, const std::filesystem::path& cache_dir,
+             const std::string& task, const CompressionOptions& compression, unsigned threads, Sink& sink) {
+              const CachedExport wanted{model, {revision, cache_dir}, task, compression, threads};
+              return sink.run([&] { return export_to_cache(wanted, sink); });
+          });
     m.def("check",
           [](const CheckOptions& options, Sink& sink) { return sink.run([&] { return check(options, sink); }); });
     m.def("evaluate", [](const EvaluationOptions& options, Sink& sink) {

@@ -171,6 +171,27 @@ rm -f "$root"/var/cache/apt/archives/*.deb
 chroot "$root" useradd -m -s /bin/bash plain
 chroot "$root" useradd -m -s /bin/bash someone
 
+# --- the packages of dist/, in a system that has no compiler yet
+
+checkpoint=/srv/checkpoint
+# PROGRAM: exports, asks and checks as a user without rights.
+try_program() {
+  inside plain "set -o pipefail; rm -rf out && $1 export -q -m $checkpoint out --weight-format int4 >export.log &&
+    $1 generate -q out --no-think --prompt 'What is in the picture?' --image $checkpoint/pictures/red-*.png &&
+    $1 check -q out --against $checkpoint --tokens 40 | tail -n 1" >"$work/package.log" 2>&1 &&
+    grep -q 'red circle' "$work/package.log" && return
+  cat "$work/package.log"
+  failed "$1 does not export, answer and check on $suite"
+}
+for archive in dist/deltavino-*-linux-x86_64.tar.gz; do
+  [ -e "$archive" ] || { say "no archive in dist/ (make dist), so none is tried" && break; }
+  begin=$SECONDS
+  cp -r examples/kjv-tiny "$root$checkpoint"
+  tar -C "$root/srv" -xzf "$archive"
+  try_program "/srv/$(basename "$archive" .tar.gz)/bin/deltavino"
+  say "$archive works without Python: $((SECONDS - begin)) s"
+done
+
 as_root() {
   chroot "$root" /usr/bin/env -i "${environment[@]}" DEBIAN_FRONTEND=noninteractive \
     PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
@@ -192,6 +213,31 @@ packages >"$work/packages.before"
 disk() { du -sxm "$root" "${mounts[@]/#/--exclude=}" | cut -f1; }
 disk_before=$(disk)
 system_seconds=$((SECONDS - started))
+
+# Without python3-venv, which the system does not have: pip runs from its own wheel.
+try_wheel() {
+  local wheel=$1 tag begin=$SECONDS
+  tag=$(chroot "$root" python3 -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+  case $wheel in
+    *-"$tag"-* | *-cp312-abi3-*) ;;
+    *) say "$wheel is not for this system's Python ($tag), so it is not tried" && return ;;
+  esac
+  .venv-wheel/bin/python -m pip download -q --no-deps -d "$work" pip || not_run "pip cannot be had"
+  cp "$work"/pip-*.whl "$wheel" "$root/srv/"
+  [ -e "$root$checkpoint" ] || cp -r examples/kjv-tiny "$root$checkpoint"
+  inside plain "python3 -m venv --without-pip venv &&
+    python3 /srv/$(basename "$work"/pip-*.whl)/pip --python venv install -q /srv/$(basename "$wheel")" \
+    >"$work/pip.log" 2>&1 || { tail -n 20 "$work/pip.log" && failed "pip cannot install $wheel"; }
+  try_program venv/bin/deltavino
+  inside plain "venv/bin/python -c 'import deltavino; print(deltavino.inspect(\"out\")[\"kind\"])'" >/dev/null ||
+    failed "the functions of $wheel do not work"
+  say "$wheel works without a compiler: $((SECONDS - begin)) s"
+}
+for wheel in dist/deltavino-*.whl; do
+  if [ -e "$wheel" ]; then try_wheel "$wheel"; else say "no wheel in dist/ (make wheel), so none is tried"; fi
+done
+inside plain 'rm -rf venv out export.log .cache'
+rm -rf "$root"/srv/*
 
 git clone -q --bare --no-local "$repository" "$root/srv/deltavino.git"
 clone_for() {  # git takes no repository of somebody else

@@ -33,7 +33,21 @@ from ._errors import (
     UnsupportedError,
     UsageError,
 )
-from ._options import Backup, Fallback, Note, Path, Progress, ScaleSearch, Task, WeightFormat, compression, fill, resolve
+from ._options import (
+    Backup,
+    Fallback,
+    Note,
+    Path,
+    Progress,
+    ScaleSearch,
+    StoredFormat,
+    Task,
+    WeightFormat,
+    compression,
+    fill,
+    resolve,
+    runnable,
+)
 from ._runner import Runner, generate
 
 __all__ = [
@@ -164,10 +178,12 @@ def build(
     return openvino.Core().read_model(texts[name], weights[name])
 
 
-def inspect(model: Path, *, revision: str | None = None, cache_dir: Path | None = None) -> dict[str, Any]:
+def inspect(
+    model: Path, *, device: str = "", revision: str | None = None, cache_dir: Path | None = None
+) -> dict[str, Any]:
     """What a checkpoint or an exported directory holds, and what is wrong with it. Reads no weights."""
     path = resolve(model, revision, cache_dir, _sink(None, None))
-    facts: dict[str, Any] = json.loads(_deltavino.inspect(path))
+    facts: dict[str, Any] = json.loads(_deltavino.inspect(path, device))
     return facts
 
 
@@ -217,19 +233,26 @@ def eval(
     device: str = "CPU",
     precision: str = "f32",
     threads: int = 0,
+    weight_format: StoredFormat | None = None,
+    sym: bool = False,
+    group_size: int | None = None,
+    task: Task | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> EvaluationReport:
-    """Compares exported directories on a text: perplexity, and distance from the reference.
+    """Compares models on a text: perplexity, and distance from the reference.
 
-    The reference is the checkpoint `against`, else the first of `models`.
+    The reference is the checkpoint `against`, else the first of `models`. Those that are checkpoints or Hub ids are
+    exported first, as Runner does.
     """
     sink = _sink(progress, note)
     options = fill(
         _deltavino.EvaluationOptions(),
-        models=[os.fspath(path) for path in models],
+        models=[
+            runnable(path, weight_format, sym, group_size, task, revision, cache_dir, 0, sink) for path in models
+        ],
         text=text,
         against=resolve(against, revision, cache_dir, sink) if against is not None else None,
         window=window,

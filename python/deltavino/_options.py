@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, Union
 
 from . import _deltavino
+from ._errors import UsageError
 
 Path: TypeAlias = Union[str, "os.PathLike[str]"]
 Progress: TypeAlias = Callable[[str, int, int], object]
 Note: TypeAlias = Callable[[str], object]
 WeightFormat: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"]
+StoredFormat: TypeAlias = Literal["stored", "fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"]
 Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-text"]
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
@@ -53,6 +55,32 @@ def compression(
         scale_search=scale_search,
     )
     return options
+
+
+def runnable(
+    model: Path,
+    weight_format: str | None,
+    sym: bool,
+    group_size: int | None,
+    task: str | None,
+    revision: str | None,
+    cache_dir: Path | None,
+    threads: int,
+    sink: _deltavino.Sink,
+) -> str:
+    """An exported directory as it is; of a checkpoint or a Hub id the export in the cache, made when it is not there."""
+    path = os.fspath(model)
+    if _deltavino.is_exported(path):
+        if weight_format or sym or group_size is not None or task or revision:
+            raise UsageError(
+                f"weight_format, sym, group_size, task and revision are for checkpoints, but '{path}' is exported already"
+            )
+        return path
+    wanted = compression(weight_format or "int4", sym, group_size, None, None, None, False, (), None)
+    if weight_format == "stored":
+        wanted.weight_format = ""
+    cache = os.fspath(cache_dir or "")
+    return str(_deltavino.export_to_cache(path, revision or "", cache, task or "auto", wanted, threads, sink))
 
 
 def resolve(model: Path, revision: str | None, cache_dir: Path | None, sink: _deltavino.Sink) -> str:

@@ -6,13 +6,17 @@ import threading
 from collections.abc import Generator, Iterable
 
 from . import _deltavino
-from ._options import Note, Path, fill
+from ._options import Note, Path, StoredFormat, Task, fill, runnable
 
 _log = logging.getLogger("deltavino")
 
 
 class Runner:
-    """A loaded model and one conversation with it. One answer at a time: the generator of one must have ended."""
+    """A loaded model and one conversation with it. One answer at a time: the generator of one must have ended.
+
+    `model`: an exported directory; or a checkpoint or Hub id, which is exported first and kept in the cache, to int4
+    unless `weight_format` says otherwise.
+    """
 
     def __init__(
         self,
@@ -22,12 +26,21 @@ class Runner:
         device: str = "CPU",
         precision: str | None = None,
         threads: int = 0,
+        weight_format: StoredFormat | None = None,
+        sym: bool = False,
+        group_size: int | None = None,
+        task: Task | None = None,
+        revision: str | None = None,
+        cache_dir: Path | None = None,
         note: Note | None = None,
     ) -> None:
+        hears = note if note is not None else _log.info
+        sink = _deltavino.Sink(None, hears)
+        directory = runnable(model, weight_format, sym, group_size, task, revision, cache_dir, threads, sink)
         options = fill(
-            _deltavino.RunnerOptions(), model=model, device=device, precision=precision, threads=threads
+            _deltavino.RunnerOptions(), model=directory, device=device, precision=precision, threads=threads
         )
-        self._runner = _deltavino.Runner(options, note if note is not None else _log.info)
+        self._runner = _deltavino.Runner(options, hears)
         self._busy = threading.Lock()
         self.begin(system)
 
@@ -122,6 +135,12 @@ def generate(
     device: str = "CPU",
     precision: str | None = None,
     threads: int = 0,
+    weight_format: StoredFormat | None = None,
+    sym: bool = False,
+    group_size: int | None = None,
+    task: Task | None = None,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
     max_new_tokens: int | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
@@ -135,8 +154,21 @@ def generate(
     ignore_eos: bool = False,
     note: Note | None = None,
 ) -> Generator[str, None, _deltavino.Answer]:
-    """Loads an exported directory and yields its answer in pieces, as Runner.ask does."""
-    runner = Runner(model, system=system, device=device, precision=precision, threads=threads, note=note)
+    """Loads a model at once, and yields its answer in pieces, as Runner.ask does."""
+    runner = Runner(
+        model,
+        system=system,
+        device=device,
+        precision=precision,
+        threads=threads,
+        weight_format=weight_format,
+        sym=sym,
+        group_size=group_size,
+        task=task,
+        revision=revision,
+        cache_dir=cache_dir,
+        note=note,
+    )
     return runner.ask(
         prompt,
         images=images,

@@ -163,6 +163,23 @@ def test_generate_gives_the_programs_answer_in_pieces(installed, exported: Path)
     assert good(installed.script(code, exported, PROMPT)) == good(program)
 
 
+def test_generate_runs_a_checkpoint_from_the_cache(installed, tmp_path: Path) -> None:
+    code = f"""if True:
+        import glob, os, sys, deltavino
+        os.environ['DELTAVINO_CACHE'] = {str(tmp_path / "cache")!r}
+        notes = []
+        for again in range(2):
+            print(''.join(deltavino.generate(sys.argv[1], sys.argv[2], raw=True, max_new_tokens=5, note=notes.append,
+                                             task='text-generation-with-past', weight_format='int8')))
+        try:
+            [kept] = glob.glob(os.environ['DELTAVINO_CACHE'] + '/**/openvino_model.xml', recursive=True)
+            deltavino.generate(os.path.dirname(kept), 'x', sym=True)
+        except deltavino.UsageError:
+            print('refused')"""
+    first, second, refused = good(installed.script(code, KJV, PROMPT)).splitlines()
+    assert first == second and refused == "refused"
+
+
 def test_conversation_and_left_generators(installed, exported: Path) -> None:
     code = """if True:
         import sys, deltavino
@@ -296,9 +313,6 @@ def test_keywords_are_the_options(installed) -> None:
     other = {"--image": "images", "--model": "models", "--json": None, "--report": "report", "--help": None,
              "--quiet": None, "--json-errors": None, "--file": None, "--chat": None, "--no-think": "think",
              "--stop": "stop"}
-    # Commands that make and keep exports of checkpoints by themselves are the program's.
-    other |= {option: None for option in ("--weight-format", "--sym", "--group-size", "--task", "--revision",
-                                          "--cache-dir")}
     for command, keywords in json.loads(said).items():
         options = re.findall(r"^ +(?:-\w, )?(--[\w-]+)", good(installed.run(installed.program, command, "--help")),
                              re.MULTILINE)
