@@ -41,7 +41,7 @@ build-tests: setup
 
 test: build-tests
 	@$(CTEST) --preset release --parallel $(JOBS)
-	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q tests/e2e tests/tools tests/package
+	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile tests/e2e tests/tools tests/package
 
 parity: build-tests
 	@tools/setup.sh --parity

@@ -15,7 +15,7 @@ import numpy as np
 import openvino as ov
 import openvino_genai as genai
 import pytest
-from conftest import GOLDEN, KJV, run_deltavino
+from conftest import GOLDEN, KJV, ROOT, run_deltavino
 from PIL import Image
 
 FLOAT32 = {
@@ -89,7 +89,7 @@ def run_pipeline(model: Path, pipeline: str, vision_preprocess: str | None = Non
     environment = {key: value for key, value in os.environ.items() if key != "VISION_PREPROCESS"}
     if vision_preprocess is not None:
         environment["VISION_PREPROCESS"] = vision_preprocess
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment["PYTHONPATH"] = str(ROOT / "tests")
     return subprocess.run([sys.executable, __file__, str(model), pipeline], capture_output=True, text=True, check=False, env=environment)
 
 
