@@ -64,7 +64,8 @@ public:
     }
 
 private:
-    std::size_t third() const { return std::max<std::size_t>(1, whole_.ids.size() / 3); }
+    // No multiple of the pieces in which a long prompt was read; bounded, because all logits of a piece are in memory.
+    std::size_t third() const { return std::clamp<std::size_t>(whole_.ids.size() / 3, 1, 200); }
 
     std::optional<ov::Tensor> embed(const Ids& ids) const {
         return whole_.model.takes_embeddings() ? std::optional(embed_tokens(core_, whole_.model.embeddings(), ids))
