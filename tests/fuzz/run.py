@@ -49,7 +49,7 @@ def run(build: Path, target: str, seconds: int) -> tuple[str, bool]:
     line = f"{target:18} {runs:>10} runs  cov {coverage:>6}  corpus {kept:>5}  rss {memory:>5} MB"
     if code == 0 and not new:
         return line + "  nothing found", True
-    summary = last(r"((?:SUMMARY|ERROR): .*)", text)
+    summary = last(r"((?:SUMMARY|ERROR): .*|run interrupted)", text)
     return "\n  ".join([line + f"  FOUND, exit code {code}: {summary}", f"all it said: {log}", *map(str, new)]), False
 
 
