@@ -1,7 +1,7 @@
 """Turns Qwen3.5-class checkpoints into OpenVINO models, proves them right, and runs them.
 
 The functions and their keywords are the commands and options of the program `deltavino`. Long ones take
-`progress(stage, done, total)` and `note(sentence)`, release the GIL, and stop within a second after Ctrl-C
+`progress(stage, done, total)` and `note(sentence)`, release the GIL, and stop soon after Ctrl-C
 (KeyboardInterrupt) or after a callable raised. What cannot be done raises a subclass of Error.
 """
 

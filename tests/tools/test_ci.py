@@ -50,6 +50,7 @@ def test_all_pass(ci):
     code, rows = ci()
     assert code == 0
     assert {name: result for name, (result, _) in rows.items()} == {gate: "passed" for gate in GATES}
+    assert list(rows)[:4] == ["format", "test", "parity", "fresh"]
 
 
 def test_a_failure_fails_the_run_and_the_others_still_run(ci):
