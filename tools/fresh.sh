@@ -58,7 +58,7 @@ trap 'exit 130' INT TERM HUP
 mount_at() {  # SOURCE TARGET OPTION...
   local source=$1 target=$2
   shift 2
-  if [ -d "$source" ] || [ "$source" = proc ]; then
+  if [ -d "$source" ] || [[ " proc sysfs devpts " == *" $source "* ]]; then
     mkdir -p "$target"
   else
     mkdir -p "$(dirname "$target")" && touch "$target"
@@ -163,9 +163,12 @@ for ((try = 1; ; ++try)); do
   sleep "$pause"
 done
 mount_at proc "$root/proc" -t proc
+mount_at sysfs "$root/sys" -t sysfs -o ro  # without it the thread library tells on standard error that it is missing
 mountpoint -q "$root/dev" || [ -c "$root/dev/urandom" ] || for device in null zero urandom random tty; do
   mount_at "/dev/$device" "$root/dev/$device" --bind
 done
+mount_at devpts "$root/dev/pts" -t devpts -o newinstance,ptmxmode=0666,mode=0620
+ln -sfn pts/ptmx "$root/dev/ptmx"  # terminals, for the tests of chats and progress bars
 copy_settings
 rm -f "$root"/var/cache/apt/archives/*.deb
 chroot "$root" useradd -m -s /bin/bash plain
