@@ -107,6 +107,7 @@ void bind_options(nb::module_& m) {
         .def_rw("against", &CheckOptions::against)
         .def_rw("text", &CheckOptions::text)
         .def_rw("prompt", &CheckOptions::prompt)
+        .def_rw("image", &CheckOptions::image)
         .def_rw("tokens", &CheckOptions::tokens)
         .def_rw("device", &CheckOptions::device)
         .def_rw("threads", &CheckOptions::threads);

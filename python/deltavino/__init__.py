@@ -195,6 +195,7 @@ def check(
     cache_dir: Path | None = None,
     text: Path | None = None,
     prompt: str | None = None,
+    image: Path | None = None,
     tokens: int = 300,
     device: str = "CPU",
     threads: int = 0,
@@ -204,6 +205,7 @@ def check(
 ) -> CheckReport:
     """Says whether an exported directory is right, and whether weights, graph, precision or runtime are to blame.
 
+    `image`: a picture for vision-language directories to look at, in place of the built-in one.
     `report`: an HTML file to write, with plots.
     """
     sink = _sink(progress, note)
@@ -213,6 +215,7 @@ def check(
         against=resolve(against, revision, cache_dir, sink) if against is not None else None,
         text=text,
         prompt=prompt,
+        image=image,
         tokens=tokens,
         device=device,
         threads=threads,

@@ -45,7 +45,7 @@ public:
     CheckReport run() {
         describe();
         add(check_files(options_.model));
-        DirectoryModel model(core_, options_.model);
+        DirectoryModel model(core_, options_.model, [this] { return progress_.cancelled(); });
         const LayerCounts layers = count_layers(*model.language());
         add(check_graph(model));
         const Ids ids = read_text();

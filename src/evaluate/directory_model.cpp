@@ -114,6 +114,12 @@ std::string LayerPlace::text() const {
     return fmt::format("layer {}, {}", layer, feed_forward ? "feed-forward" : "mixer");
 }
 
+void stop_if_asked(const StopCheck& stop) {
+    if (stop && stop()) {
+        fail(ErrorKind::Cancelled, "stopped");
+    }
+}
+
 void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,
                  Matrix& out) {
     const std::size_t vocabulary = require_logits(logits, count);
@@ -165,7 +171,8 @@ ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embedd
     return embedded;
 }
 
-DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory) : core_(core) {
+DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory, StopCheck stop)
+    : core_(core), stop_(std::move(stop)) {
     std::error_code error;
     const bool text = fs::exists(directory / (std::string(names::kTextModel) + ".xml"), error);
     language_ = runtime::read_model(core, directory, text ? names::kTextModel : names::kLanguageModel);
@@ -252,6 +259,7 @@ Matrix DirectoryModel::logits(const Ids& ids, std::span<const std::size_t> wante
             set_inputs(request_, {Ids(first, first + static_cast<std::ptrdiff_t>(count))}, {Ids(begin + count, 1)},
                        begin);
             request_.infer();
+            stop_if_asked(stop_);
             keep_wanted(request_.get_tensor(names::kLogits), begin, count, wanted, kept);
         }
     });

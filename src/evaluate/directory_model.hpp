@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +24,9 @@ namespace deltavino::evaluation {
 
 using Ids = std::vector<std::int64_t>;
 using reference::Matrix;
+
+// Asked after each piece of a prompt; true ends the work with ErrorKind::Cancelled.
+using StopCheck = std::function<bool()>;
 
 // How often each kind of operation stands in the graph that a device runs.
 using OperationCounts = std::map<std::string, std::size_t>;
@@ -42,11 +46,12 @@ using LayerOutputs = std::map<LayerPlace, Matrix>;
 class DirectoryModel {
 public:
     // Reads the files; nothing is compiled yet. Throws ErrorKind::Input when there is no language model.
-    DirectoryModel(ov::Core& core, const std::filesystem::path& directory);
+    DirectoryModel(ov::Core& core, const std::filesystem::path& directory, StopCheck stop = {});
 
     const std::shared_ptr<ov::Model>& language() const { return language_; }
     const std::shared_ptr<ov::Model>& embeddings() const { return embeddings_; }  // null for a text model
     bool takes_embeddings() const { return embeddings_ != nullptr; }
+    const StopCheck& stop() const { return stop_; }
     // The models that hold weights of the language part.
     std::vector<std::shared_ptr<ov::Model>> models() const;
 
@@ -80,6 +85,7 @@ private:
     ov::CompiledModel compiled_;
     ov::InferRequest request_;
     ov::InferRequest embedder_;
+    StopCheck stop_;
 };
 
 // The paged form of a language model: what openvino_genai's continuous batching runs.
@@ -95,7 +101,7 @@ public:
 
     // As DirectoryModel::logits(). `embeddings` [tokens, hidden] instead of ids for a vision-language model.
     Matrix logits(const Ids& ids, const std::optional<ov::Tensor>& embeddings, std::span<const std::size_t> wanted,
-                  std::size_t piece);
+                  std::size_t piece, const StopCheck& stop = {});
 
     // Of the whole prompt in one piece.
     LayerOutputs layer_outputs(const Ids& ids, const std::optional<ov::Tensor>& embeddings);
@@ -131,6 +137,8 @@ OperationCounts count_operations(const ov::CompiledModel& compiled);
 
 // Adds an output after each half of each layer that is known by name; returns their places in the order of the outputs.
 std::vector<LayerPlace> add_layer_outputs(ov::Model& model);
+
+void stop_if_asked(const StopCheck& stop);
 
 // Rows of the logits of tokens [begin, begin + count) that are wanted, copied to their place in `out`.
 void keep_wanted(const ov::Tensor& logits, std::size_t begin, std::size_t count, std::span<const std::size_t> wanted,

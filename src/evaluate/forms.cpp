@@ -53,13 +53,13 @@ public:
             items.push_back(std::move(item));
         }
         const std::optional<ov::Tensor> embeddings = embed(whole_.ids);
-        items.push_back(
-            form_item("paged form", whole_.logits, paged.logits(whole_.ids, embeddings, whole_.wanted, kRow)));
+        items.push_back(form_item("paged form", whole_.logits,
+                                  paged.logits(whole_.ids, embeddings, whole_.wanted, kRow, whole_.model.stop())));
         if (items.back().finding == Finding::Bad) {
             items.back().says += where_paged_goes_wrong();
         }
         items.push_back(form_item("paged form in pieces", whole_.logits,
-                                  paged.logits(whole_.ids, embeddings, whole_.wanted, third())));
+                                  paged.logits(whole_.ids, embeddings, whole_.wanted, third(), whole_.model.stop())));
         return items;
     }
 

@@ -150,13 +150,14 @@ void PagedModel::read(const Ids& ids, const std::optional<ov::Tensor>& embedding
 }
 
 Matrix PagedModel::logits(const Ids& ids, const std::optional<ov::Tensor>& embeddings,
-                          std::span<const std::size_t> wanted, std::size_t piece) {
+                          std::span<const std::size_t> wanted, std::size_t piece, const StopCheck& stop) {
     Matrix kept;
     openvino_call(ErrorKind::Input, "run the paged form of the language model", [&] {
         make_tables(ids.size());
         for (std::size_t begin = 0; begin < ids.size(); begin += piece) {
             const std::size_t count = std::min(piece, ids.size() - begin);
             read(ids, embeddings, begin, count);
+            stop_if_asked(stop);
             keep_wanted(request_.get_output_tensor(0), begin, count, wanted, kept);
         }
     });

@@ -8,7 +8,7 @@
 
 namespace deltavino::evaluation {
 
-Truth::Truth(const std::filesystem::path& checkpoint, unsigned threads, std::function<bool()> stop)
+Truth::Truth(const std::filesystem::path& checkpoint, unsigned threads, StopCheck stop)
     : checkpoint_(checkpoint),
       config_(checkpoint::read_config(checkpoint_.config_text(), (checkpoint / "config.json").string())),
       tied_head_(checkpoint::find_codes(checkpoint_, "lm_head.weight") == nullptr),
@@ -33,12 +33,6 @@ Matrix Truth::logits(std::span<const std::int64_t> ids, const std::vector<std::s
     const Matrix hidden = model.forward(model.embed(ids), reference::sequential_positions(ids.size()),
                                         [&](std::uint64_t, const auto&) { stop_if_asked(); });
     return model.logits(rows_of(hidden, wanted));
-}
-
-void Truth::stop_if_asked() const {
-    if (stop_ && stop_()) {
-        fail(ErrorKind::Cancelled, "stopped");
-    }
 }
 
 }  // namespace deltavino::evaluation

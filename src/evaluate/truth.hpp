@@ -3,12 +3,12 @@
 
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/config.hpp"
+#include "evaluate/directory_model.hpp"
 #include "reference/checkpoint_weights.hpp"
 #include "reference/text_model.hpp"
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -20,7 +20,7 @@ class Truth {
 public:
     // Reads the tables of the checkpoint. Throws Error as Checkpoint and read_config() do. `threads`: 0 takes one per
     // core. `stop`, when given, is asked after each layer; true ends the work with ErrorKind::Cancelled.
-    Truth(const std::filesystem::path& checkpoint, unsigned threads, std::function<bool()> stop = {});
+    Truth(const std::filesystem::path& checkpoint, unsigned threads, StopCheck stop = {});
 
     const checkpoint::Checkpoint& checkpoint() const { return checkpoint_; }
     const checkpoint::ModelConfig& config() const { return config_; }
@@ -34,7 +34,7 @@ public:
     Matrix logits(std::span<const std::int64_t> ids, const std::vector<std::size_t>& wanted) const;
 
     // Throws ErrorKind::Cancelled when the work is to end.
-    void stop_if_asked() const;
+    void stop_if_asked() const { evaluation::stop_if_asked(stop_); }
 
 private:
     checkpoint::Checkpoint checkpoint_;
@@ -42,7 +42,7 @@ private:
     bool tied_head_;
     reference::CheckpointWeights weights_;
     unsigned threads_;
-    std::function<bool()> stop_;
+    StopCheck stop_;
 };
 
 }  // namespace deltavino::evaluation

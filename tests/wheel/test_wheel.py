@@ -237,7 +237,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in KJV.iterdir():
         if path.is_file() and path.name not in {"model.safetensors", "config.json"}:
             (folder / path.name).write_bytes(path.read_bytes())
-    rows = 2_000_000
+    rows = 8_000_000
     config = json.loads((KJV / "config.json").read_text())
     text = config.get("text_config", config)
     text["vocab_size"] = rows
@@ -264,13 +264,13 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", BUSY)
-def test_ctrl_c_within_a_second(installed, exported: Path, big: Path, tmp_path: Path, name: str) -> None:
+def test_ctrl_c(installed, exported: Path, big: Path, tmp_path: Path, name: str) -> None:
     """Another Python thread runs meanwhile, so the GIL is free; SIGINT raises KeyboardInterrupt soon."""
     code = f"""if True:
         import sys, threading, time, deltavino
         big, small, kjv, text, out = sys.argv[1:]
         def tick():
-            time.sleep(1.0)
+            time.sleep(0.3)
             print('running', flush=True)
         threading.Thread(target=tick, daemon=True).start()
         try:
@@ -287,7 +287,7 @@ def test_ctrl_c_within_a_second(installed, exported: Path, big: Path, tmp_path: 
     seconds = time.monotonic() - sent
     assert process.wait(60) == 0, process.stderr.read()
     assert line == "stopped\n"
-    assert seconds < 10.0, "it takes less than a second where nothing else runs"
+    assert seconds < 10.0, "it takes some tenths of a second where nothing else runs"
     assert not (tmp_path / "out").exists()
 
 
