@@ -1,5 +1,6 @@
 # `make` prints what there is; README.md says what it needs.
-.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy sanitize assertions clang fuzz clean
+.PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy \
+  sanitize assertions clang fuzz clean
 .PHONY: wheel dist packages
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,7 @@ help:
 	@echo 'make dist     the program with the libraries of OpenVINO as one archive, in dist/'
 	@echo 'make packages both, and their tests in environments of their own'
 	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
-	@echo 'make format, tidy, clang, assertions, sanitize, fuzz    the other gates of .ci/run; `make dev` installs their tools'
+	@echo 'make format, tidy, clang, assertions, sanitize, fuzz    the other gates of .ci/run'
 	@echo 'make clean    removes what was built'
 
 setup:
@@ -41,7 +42,8 @@ build-tests: setup
 
 test: build-tests
 	@$(CTEST) --preset release --parallel $(JOBS)
-	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile tests/e2e tests/tools tests/package
+	@DELTAVINO=$(CURDIR)/build/deltavino $(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile \
+	  tests/e2e tests/tools tests/package
 
 parity: build-tests
 	@tools/setup.sh --parity

@@ -123,7 +123,9 @@ case "${1:-}" in
   --gpu)
     packages opencl-headers ocl-icd-libopencl1 $(python_packages) && environment .venv-gpu requirements-gpu.txt
     ;;
-  --wheel) packages zsh fish groff-base $(python_packages) $(python_headers) && environment .venv-wheel requirements-wheel.txt ;;
+  --wheel)
+    packages zsh fish groff-base $(python_packages) $(python_headers) && environment .venv-wheel requirements-wheel.txt
+    ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
   --fuzz) packages clang-19 libclang-rt-19-dev ;;
   "")
