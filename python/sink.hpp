@@ -40,6 +40,7 @@ public:
     }
 
     bool cancelled() override {
+        const nb::gil_scoped_acquire gil;
         call([] {
             if (PyErr_CheckSignals() != 0) {
                 throw nb::python_error();
@@ -57,10 +58,10 @@ public:
     // Runs something that may raise; the work stops at its next look at cancelled().
     template <typename Call>
     void call(Call&& call) {
+        const nb::gil_scoped_acquire gil;  // guards failure_, too: threads of the library share a sink
         if (failure_ != nullptr) {
             return;
         }
-        const nb::gil_scoped_acquire gil;
         try {
             std::forward<Call>(call)();
         } catch (...) {

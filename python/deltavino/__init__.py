@@ -7,8 +7,6 @@ The functions and their keywords are the commands and options of the program `de
 
 import importlib
 import json
-import logging
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,6 +45,7 @@ from ._options import (
     fill,
     resolve,
     runnable,
+    sink,
 )
 from ._runner import Runner, generate
 
@@ -57,11 +56,6 @@ __all__ = [
 ]  # fmt: skip
 
 __version__ = _deltavino.version()
-_log = logging.getLogger("deltavino")
-
-
-def _sink(progress: Progress | None, note: Note | None) -> _deltavino.Sink:
-    return _deltavino.Sink(progress, note if note is not None else _log.info)
 
 
 def export(
@@ -99,10 +93,10 @@ def export(
     """
     if dry_run and (verify or report is not None):
         raise UsageError("dry_run writes nothing: verify and report do not go with it")
-    sink = _sink(progress, note)
+    hears = sink(progress, note)
     options = fill(
         _deltavino.ExportOptions(),
-        model=resolve(model, revision, cache_dir, sink),
+        model=resolve(model, revision, cache_dir, hears),
         output=output,
         task=task,
         report=report,
@@ -122,7 +116,7 @@ def export(
         if not found.good:
             raise BugError(f"cannot export '{model}': the result was checked and found wrong: {found.verdict}")
 
-    return _deltavino.export_model(options, verified if verify else None, sink)
+    return _deltavino.export_model(options, verified if verify else None, hears)
 
 
 def build(
@@ -154,10 +148,10 @@ def build(
     not copied. `name`: of a task with several models, the one to return.
     """
     openvino: Any = importlib.import_module("openvino")
-    sink = _sink(progress, note)
+    hears = sink(progress, note)
     options = fill(
         _deltavino.BuildOptions(),
-        model=resolve(model, revision, cache_dir, sink),
+        model=resolve(model, revision, cache_dir, hears),
         task=task,
         assume_tied_head=assume_tied_head,
         allow_nonfinite=allow_nonfinite,
@@ -172,7 +166,7 @@ def build(
         weights[of].data[:] = 0
         return int(weights[of].data.ctypes.data)
 
-    texts = _deltavino.serialize_models(options, memory, sink)
+    texts = _deltavino.serialize_models(options, memory, hears)
     if name not in texts:
         raise UsageError(f"'{name}' is not a model of the task {task}, which has {', '.join(texts)}")
     return openvino.Core().read_model(texts[name], weights[name])
@@ -182,7 +176,7 @@ def inspect(
     model: Path, *, device: str = "", revision: str | None = None, cache_dir: Path | None = None
 ) -> dict[str, Any]:
     """What a checkpoint or an exported directory holds, and what is wrong with it. Reads no weights."""
-    path = resolve(model, revision, cache_dir, _sink(None, None))
+    path = resolve(model, revision, cache_dir, sink(None, None))
     facts: dict[str, Any] = json.loads(_deltavino.inspect(path, device))
     return facts
 
@@ -208,11 +202,11 @@ def check(
     `image`: a picture for vision-language directories to look at, in place of the built-in one.
     `report`: an HTML file to write, with plots.
     """
-    sink = _sink(progress, note)
+    hears = sink(progress, note)
     options = fill(
         _deltavino.CheckOptions(),
         model=model,
-        against=resolve(against, revision, cache_dir, sink) if against is not None else None,
+        against=resolve(against, revision, cache_dir, hears) if against is not None else None,
         text=text,
         prompt=prompt,
         image=image,
@@ -220,7 +214,7 @@ def check(
         device=device,
         threads=threads,
     )
-    found = _deltavino.check(options, sink)
+    found = _deltavino.check(options, hears)
     if report is not None:
         with open(report, "w", encoding="utf-8") as file:
             file.write(found.html())
@@ -250,18 +244,18 @@ def eval(
     The reference is the checkpoint `against`, else the first of `models`. Those that are checkpoints or Hub ids are
     exported first, as Runner does.
     """
-    sink = _sink(progress, note)
+    hears = sink(progress, note)
     options = fill(
         _deltavino.EvaluationOptions(),
         models=[
-            runnable(path, weight_format, sym, group_size, task, revision, cache_dir, 0, sink) for path in models
+            runnable(path, weight_format, sym, group_size, task, revision, cache_dir, 0, hears) for path in models
         ],
         text=text,
-        against=resolve(against, revision, cache_dir, sink) if against is not None else None,
+        against=resolve(against, revision, cache_dir, hears) if against is not None else None,
         window=window,
         windows=windows,
         device=device,
         precision=precision,
         threads=threads,
     )
-    return _deltavino.evaluate(options, sink)
+    return _deltavino.evaluate(options, hears)

@@ -1,5 +1,6 @@
 """From keywords to the option structs of the library."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, Union
@@ -16,6 +17,19 @@ Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-te
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
 ScaleSearch: TypeAlias = Literal["least-error", "nncf"]
+
+
+_log = logging.getLogger("deltavino")
+
+
+def hearer(note: Note | None) -> Note:
+    """Who hears notes: without `note` the logger."""
+    return note if note is not None else _log.info
+
+
+def sink(progress: Progress | None, note: Note | None) -> _deltavino.Sink:
+    """What a long function of the library talks to."""
+    return _deltavino.Sink(progress, hearer(note))
 
 
 def fill(options: Any, **values: Any) -> Any:
@@ -66,7 +80,7 @@ def runnable(
     revision: str | None,
     cache_dir: Path | None,
     threads: int,
-    sink: _deltavino.Sink,
+    hears: _deltavino.Sink,
 ) -> str:
     """An exported directory as it is; of a checkpoint or a Hub id the export in the cache, made when it is not there."""
     path = os.fspath(model)
@@ -80,9 +94,9 @@ def runnable(
     if weight_format == "stored":
         wanted.weight_format = ""
     cache = os.fspath(cache_dir or "")
-    return str(_deltavino.export_to_cache(path, revision or "", cache, task or "auto", wanted, threads, sink))
+    return str(_deltavino.export_to_cache(path, revision or "", cache, task or "auto", wanted, threads, hears))
 
 
-def resolve(model: Path, revision: str | None, cache_dir: Path | None, sink: _deltavino.Sink) -> str:
+def resolve(model: Path, revision: str | None, cache_dir: Path | None, hears: _deltavino.Sink) -> str:
     """The folder of a checkpoint, or of a Hub id, which is downloaded where it is not in the cache."""
-    return str(_deltavino.resolve_checkpoint(os.fspath(model), revision or "", os.fspath(cache_dir or ""), sink))
+    return str(_deltavino.resolve_checkpoint(os.fspath(model), revision or "", os.fspath(cache_dir or ""), hears))

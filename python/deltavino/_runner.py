@@ -1,14 +1,11 @@
 """Text generation: the library works in a thread of its own, and its pieces of text come out of a generator."""
 
-import logging
 import queue
 import threading
 from collections.abc import Generator, Iterable
 
 from . import _deltavino
-from ._options import Note, Path, StoredFormat, Task, fill, runnable
-
-_log = logging.getLogger("deltavino")
+from ._options import Note, Path, StoredFormat, Task, fill, hearer, runnable, sink
 
 
 class Runner:
@@ -34,13 +31,13 @@ class Runner:
         cache_dir: Path | None = None,
         note: Note | None = None,
     ) -> None:
-        hears = note if note is not None else _log.info
-        sink = _deltavino.Sink(None, hears)
-        directory = runnable(model, weight_format, sym, group_size, task, revision, cache_dir, threads, sink)
+        directory = runnable(
+            model, weight_format, sym, group_size, task, revision, cache_dir, threads, sink(None, note)
+        )
         options = fill(
             _deltavino.RunnerOptions(), model=directory, device=device, precision=precision, threads=threads
         )
-        self._runner = _deltavino.Runner(options, hears)
+        self._runner = _deltavino.Runner(options, hearer(note))
         self._busy = threading.Lock()
         self.begin(system)
 

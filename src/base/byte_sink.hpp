@@ -19,6 +19,12 @@ public:
     virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
 };
 
+// Takes everything and keeps nothing.
+class NullSink : public ByteSink {
+public:
+    void write(std::uint64_t, std::span<const std::byte>) override {}
+};
+
 // Memory of a fixed size.
 class MemorySink : public ByteSink {
 public:

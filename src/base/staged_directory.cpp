@@ -23,17 +23,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kInsideName = ".deltavino-export";  // the work folder in the target
 constexpr const char* kLock = "lock";
 constexpr const char* kNew = "new";
 constexpr const char* kOld = "old";
 constexpr const char* kIn = "in";
 
 fs::path beside_name(const fs::path& target) {
-    return target.parent_path() / fmt::format(".{}.deltavino-export", target.filename().string());
+    return target.parent_path() / fmt::format(".{}{}", target.filename().string(), kStagedEnd);
 }
 
-bool is_model_xml(const std::string& name) {
+bool is_model_xml(std::string_view name) {
     return name.starts_with("openvino_") && name.ends_with(".xml");
 }
 
@@ -56,7 +55,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
     fs::directory_iterator entry(folder, error);
     for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
         const std::string name = entry->path().filename().string();
-        if (name != kInsideName && name != "lost+found") {
+        if (name != kStagedEnd && name != "lost+found") {
             names.push_back(name);
         }
     }
@@ -90,9 +89,7 @@ std::string quoted(const std::vector<std::string>& names) {
 
 // What no export wrote: everything when no model is there, else folders.
 std::vector<std::string> strangers(const fs::path& folder, const std::vector<std::string>& names) {
-    const bool exported = std::any_of(names.begin(), names.end(), [](const std::string& name) {
-        return is_model_xml(name) || name == "openvino_config.json";
-    });
+    const bool exported = std::any_of(names.begin(), names.end(), is_export_file);
     if (!exported) {
         return names;
     }
@@ -172,6 +169,10 @@ private:
 };
 
 }  // namespace
+
+bool is_export_file(std::string_view name) {
+    return is_model_xml(name) || name == "openvino_config.json";
+}
 
 bool is_mount_point(const fs::path& path) {
 #ifdef STATX_ATTR_MOUNT_ROOT
@@ -344,7 +345,7 @@ StagedDirectory::StagedDirectory(const fs::path& target, bool replace, const fs:
     }
     std::error_code error;
     const fs::path beside = beside_name(target_);
-    const fs::path inside = target_ / kInsideName;
+    const fs::path inside = target_ / kStagedEnd;
     const bool leftover = is_there(beside) || is_there(inside);
     if (!leftover) {
         check_target();  // before a folder is made in one that is not ours
@@ -460,7 +461,7 @@ void StagedDirectory::commit(bool sync) {
         }
         sync_to_disk(files_);
     }
-    if (!inside_ && is_there(target_ / kInsideName)) {
+    if (!inside_ && is_there(target_ / kStagedEnd)) {
         fail(ErrorKind::Output, "cannot write to '{}': another export to it is running", given_.string());
     }
     check_target();  // again: the work took its time

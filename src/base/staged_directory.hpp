@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace deltavino {
@@ -27,6 +28,12 @@ std::filesystem::path follow_links(const std::filesystem::path& path);
 
 // Whether a file system, or a part of one, is mounted there: then nothing else can take its place.
 bool is_mount_point(const std::filesystem::path& path);
+
+// How the name of the work folder ends; ".TARGET" stands before it where it lies beside the target.
+inline constexpr std::string_view kStagedEnd = ".deltavino-export";
+
+// Whether a folder with a file of this name was written by an export, whoever made it.
+bool is_export_file(std::string_view name);
 
 class StagedDirectory {
 public:

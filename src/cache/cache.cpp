@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "base/guard.hpp"
+#include "base/staged_directory.hpp"
 #include "base/text.hpp"
 #include "cache/identity.hpp"
 #include "cache/store.hpp"
@@ -120,8 +121,7 @@ bool is_exported(const fs::path& directory) {
     std::error_code error;
     fs::directory_iterator entry(directory, error);
     for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-        const std::string name = entry->path().filename().string();
-        if (name == "openvino_config.json" || (name.starts_with("openvino_") && name.ends_with(".xml"))) {
+        if (is_export_file(entry->path().filename().string())) {
             return true;
         }
     }

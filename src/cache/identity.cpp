@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/file_stamp.hpp"
+#include "base/hub_snapshot.hpp"
 #include "hub/digest.hpp"
 #include "hub/repository.hpp"
 
@@ -12,6 +13,7 @@
 #include <cctype>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace deltavino::cache {
@@ -24,26 +26,12 @@ constexpr std::size_t kMostFiles = 100'000;
 constexpr std::array<std::string_view, 6> kRead{".json", ".jinja", ".safetensors", ".txt", ".model", ".tiktoken"};
 constexpr const char* kTemplates = "additional_chat_templates";
 
-struct Snapshot {
-    std::string repository;
-    std::string commit;
-};
-
-// .../models--OWNER--NAME/snapshots/COMMIT
-std::optional<Snapshot> snapshot_of(const fs::path& checkpoint) {
-    const fs::path snapshots = checkpoint.parent_path();
-    const std::string folder = snapshots.parent_path().filename().string();
-    constexpr std::string_view kRepository = "models--";
-    const std::string commit = checkpoint.filename().string();
-    if (snapshots.filename() != "snapshots" || !folder.starts_with(kRepository) || !hub::is_commit(commit)) {
-        return {};
-    }
-    std::string repository = folder.substr(kRepository.size());
-    const std::size_t slash = repository.find("--");
-    if (slash == std::string::npos) {
-        return {};
-    }
-    return Snapshot{repository.replace(slash, 2, "/"), commit};
+// A folder whose files are told by the hashes that the Hub gave them.
+std::optional<HubSnapshot> snapshot_of(const fs::path& checkpoint) {
+    std::optional<HubSnapshot> snapshot = hub_snapshot(checkpoint);
+    const bool whole =
+        snapshot && hub::is_commit(snapshot->revision) && snapshot->repository.find('/') != std::string::npos;
+    return whole ? std::move(snapshot) : std::nullopt;
 }
 
 bool is_hash(const std::string& name) {
@@ -133,8 +121,8 @@ Json checkpoint_identity(const fs::path& checkpoint) {
     if (error || !fs::is_directory(folder, error)) {
         fail(ErrorKind::Input, "cannot use '{}': it is not a directory", checkpoint.string());
     }
-    const std::optional<Snapshot> snapshot = snapshot_of(folder);
-    Json identity = snapshot ? Json{{"repository", snapshot->repository}, {"commit", snapshot->commit}}
+    const std::optional<HubSnapshot> snapshot = snapshot_of(folder);
+    Json identity = snapshot ? Json{{"repository", snapshot->repository}, {"commit", snapshot->revision}}
                              : Json{{"folder", folder.string()}};
     std::vector<std::string> names = files_of(folder, "");
     if (fs::is_directory(folder / kTemplates, error)) {

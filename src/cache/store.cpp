@@ -175,7 +175,6 @@ void Store::remove(const CacheEntry& entry) const {
 }
 
 void Store::remove_leftovers() const {
-    constexpr std::string_view kStaged = ".deltavino-export";
     constexpr std::string_view kRemoved = ".removed";
     std::vector<std::string> names;
     std::error_code error;
@@ -189,9 +188,9 @@ void Store::remove_leftovers() const {
         }
         if (name.ends_with(kRemoved)) {
             fs::remove_all(exports_ / name, error);
-        } else if (name.ends_with(kStaged)) {
+        } else if (name.ends_with(kStagedEnd)) {
             try {
-                const StagedDirectory mended(entry(name.substr(1, name.size() - 1 - kStaged.size())), true, {});
+                const StagedDirectory mended(entry(name.substr(1, name.size() - 1 - kStagedEnd.size())), true, {});
             } catch (const Error&) {
                 continue;  // its export still runs
             }

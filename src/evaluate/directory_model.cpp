@@ -276,8 +276,7 @@ Matrix DirectoryModel::logits(const ov::Tensor& embeddings, const std::array<Ids
         ov::Tensor beam(ov::element::i32, {1});
         *beam.data<std::int32_t>() = 0;
         request_.set_tensor(names::kBeamIdx, beam);
-        const ov::PartialShape& shape = language_->input(names::kPositionIds).get_partial_shape();
-        const std::size_t rows = shape[0].is_static() ? static_cast<std::size_t>(shape[0].get_length()) : 3;
+        const std::size_t rows = position_axes(language_->input(names::kPositionIds).get_partial_shape());
         Ids all;
         for (std::size_t row = 0; row < rows; ++row) {
             // Of four rows the first counts tokens, the others are the axes.

@@ -80,7 +80,7 @@ std::size_t expected_count(Expected expected, const LayerCounts& layers) {
     return 0;
 }
 
-// "PagedCausalConv1D" and "PagedCausalConv1D" are the same.
+// "PagedGatedDeltaNet" and "paged_gated_delta_net" are the same.
 std::string plain(std::string_view name) {
     std::string text;
     for (const char c : name) {

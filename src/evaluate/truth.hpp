@@ -22,7 +22,6 @@ public:
     // core. `stop`, when given, is asked after each layer; true ends the work with ErrorKind::Cancelled.
     Truth(const std::filesystem::path& checkpoint, unsigned threads, StopCheck stop = {});
 
-    const checkpoint::Checkpoint& checkpoint() const { return checkpoint_; }
     const checkpoint::ModelConfig& config() const { return config_; }
     const reference::WeightSource& weights() const { return weights_; }
     std::uint64_t language_bytes() const;  // of the tensors of the language model as stored

@@ -83,10 +83,7 @@ private:
     const checkpoint::VisionConfig& config() const { return *given_.truth.config().vision; }
 
     Matrix tower(const reference::WeightSource& weights) const {
-        const std::size_t count = patches_.grid.patches();
-        const Eigen::Map<const Matrix> in(patches_.values.data(), static_cast<Index>(count),
-                                          static_cast<Index>(patches_.values.size() / count));
-        return reference::vision_tower(in, grids(), config(), {weights, given_.options.threads},
+        return reference::vision_tower(patch_rows(patches_), grids(), config(), {weights, given_.options.threads},
                                        [&](std::uint64_t, const auto&) { given_.truth.stop_if_asked(); });
     }
 

@@ -83,14 +83,11 @@ public:
 
     bool patch_embeddings() {
         ov::InferRequest request = load(names::kVisionEmbeddings);
-        const std::size_t width = patches_.values.size() / count_;
-        request.set_input_tensor(tensor_of(patches_.values, {count_, width}));
+        request.set_input_tensor(tensor_of(patches_.values, {count_, patches_.values.size() / count_}));
         request.infer();
-        const Eigen::Map<const Matrix> in(patches_.values.data(), static_cast<Index>(count_),
-                                          static_cast<Index>(width));
-        return agrees(
-            reference::biased_linear(in, given_.context, "visual.patch_embed.proj", given_.config.hidden_size),
-            matrix_of(request.get_output_tensor()));
+        return agrees(reference::biased_linear(patch_rows(patches_), given_.context, "visual.patch_embed.proj",
+                                               given_.config.hidden_size),
+                      matrix_of(request.get_output_tensor()));
     }
 
     // The four rows of the table around each patch.
@@ -116,11 +113,9 @@ public:
 
     std::string blocks_and_merger() {
         std::map<std::uint64_t, Matrix> expected;
-        const Eigen::Map<const Matrix> in(patches_.values.data(), static_cast<Index>(count_),
-                                          static_cast<Index>(patches_.values.size() / count_));
-        const Matrix merged =
-            reference::vision_tower(in, {{1, patches_.grid.rows, patches_.grid.columns}}, given_.config, given_.context,
-                                    [&](std::uint64_t block, const auto& x) { expected[block] = x; });
+        const Matrix merged = reference::vision_tower(
+            patch_rows(patches_), {{1, patches_.grid.rows, patches_.grid.columns}}, given_.config, given_.context,
+            [&](std::uint64_t block, const auto& x) { expected[block] = x; });
         const std::shared_ptr<ov::Model> merger =
             runtime::read_model(given_.core, given_.directory, names::kVisionMerger);
         const std::size_t own = merger->outputs().size();

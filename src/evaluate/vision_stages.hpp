@@ -11,6 +11,12 @@
 
 namespace deltavino::evaluation {
 
+// The patches as the reference takes them: [patches, values of one].
+inline Eigen::Map<const reference::Matrix> patch_rows(const runtime::Patches& patches) {
+    const auto count = static_cast<reference::Index>(patches.grid.patches());
+    return {patches.values.data(), count, static_cast<reference::Index>(patches.values.size()) / count};
+}
+
 struct VisionStages {
     ov::Core& core;
     const std::filesystem::path& directory;

@@ -84,9 +84,7 @@ std::vector<ExportedFile> files_of(const std::filesystem::path& directory, const
 
 double estimate(const std::vector<Artifact>& artifacts, const StreamOptions& options) {
     constexpr double kBudgetSeconds = 0.5;
-    class Nowhere : public ByteSink {
-        void write(std::uint64_t, std::span<const std::byte>) override {}
-    } nowhere;
+    NullSink nowhere;
     WeightList list;
     for (const Artifact& artifact : artifacts) {
         list.add(artifact, nowhere);
@@ -124,9 +122,7 @@ public:
     }
 
 private:
-    void note(const std::vector<std::string>& notes) {
-        std::for_each(notes.begin(), notes.end(), [this](const std::string& text) { progress_.note(text); });
-    }
+    void note(const std::vector<std::string>& notes) { note_all(progress_, notes); }
 
     void write_small_files(const std::filesystem::path& directory) {
         note(copy_side_files(options_.model, directory));

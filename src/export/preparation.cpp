@@ -17,17 +17,13 @@ Preparation::Preparation(const ExportOptions& options, ProgressSink& progress)
       recipe_(options.compression),
       checkpoint_(options.model),
       plan_(models::make_plan(checkpoint_, options.task, options.assume_tied_head)) {
-    for (const std::string& note : plan_.notes) {
-        progress.note(note);
-    }
+    note_all(progress, plan_.notes);
     std::vector<std::string> quantization_notes;
     for (const auto& left_out : plan_.table.check(checkpoint_, &quantization_notes)) {
         progress.note(
             fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
     }
-    for (const std::string& note : quantization_notes) {
-        progress.note(note);
-    }
+    note_all(progress, quantization_notes);
     const checkpoint::TextConfig& text = plan_.config.text;
     const ExpertSizes experts =
         text.moe ? ExpertSizes{text.hidden_size, text.moe->moe_intermediate_size} : ExpertSizes{};
@@ -43,12 +39,8 @@ void Preparation::build(ProgressSink& progress) {
     artifacts_ = make_artifacts(checkpoint_, plan_, recipe_, *origin_);
     recipe_.check_all_used();
     plan_.table.check_all_used();
-    for (const std::string& fallback : recipe_.fallbacks()) {
-        progress.note(fallback);
-    }
-    for (const std::string& note : gpu_notes(artifacts_)) {
-        progress.note(note);
-    }
+    note_all(progress, recipe_.fallbacks());
+    note_all(progress, gpu_notes(artifacts_));
     std::for_each(artifacts_.begin(), artifacts_.end(), lay_out);
 }
 

@@ -16,6 +16,12 @@
 
 namespace deltavino::exporter {
 
+inline void note_all(ProgressSink& progress, const std::vector<std::string>& notes) {
+    for (const std::string& note : notes) {
+        progress.note(note);
+    }
+}
+
 class Preparation {
 public:
     // Reads the tables of the checkpoint and says what is left out. Throws for whatever the options, the

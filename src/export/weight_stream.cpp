@@ -43,9 +43,7 @@ std::uint64_t rows_at_once(const graph::RowSlice& slice, std::uint64_t columns) 
     const std::uint64_t row_bytes =
         slice.source ? slice.source->bytes(slice.source->rows) / slice.source->rows : slice.row_bytes(columns);
     const std::uint64_t alignment = slice.source ? slice.source->row_alignment() : 2;
-    const bool across = slice.source && !slice.source->float8 &&
-                        (slice.source->packing == quant::Packing::Gptq || slice.source->packing == quant::Packing::Awq);
-    const std::uint64_t bytes = across ? kAcrossTaskBytes : kTaskBytes;
+    const std::uint64_t bytes = slice.source && slice.source->stored_across() ? kAcrossTaskBytes : kTaskBytes;
     return std::max(alignment, bytes / std::max<std::uint64_t>(1, row_bytes) / alignment * alignment);
 }
 
@@ -234,22 +232,10 @@ std::uint64_t bytes_of(const std::vector<Task>& tasks) {
                            [](std::uint64_t sum, const Task& task) { return sum + task_bytes(task); });
 }
 
-class NoSink : public ByteSink {
-public:
-    void write(std::uint64_t, std::span<const std::byte>) override {}
-};
-
 }  // namespace
 
 double estimate_seconds(const std::vector<StreamedWeight>& weights, const StreamOptions& options, double budget) {
-    NoSink nowhere;
-    std::vector<StreamedWeight> unwritten = weights;
-    for (StreamedWeight& weight : unwritten) {
-        for (Placement& place : weight.placements) {
-            place.file = &nowhere;
-        }
-    }
-    std::vector<Task> tasks = make_tasks(unwritten);
+    std::vector<Task> tasks = make_tasks(weights);
     const std::uint64_t total = bytes_of(tasks);
     std::shuffle(tasks.begin(), tasks.end(), std::minstd_rand(1));
     using Clock = std::chrono::steady_clock;

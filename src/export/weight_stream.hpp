@@ -45,8 +45,8 @@ std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWei
                                                    const StreamOptions& options, ProgressSink& progress,
                                                    const std::function<void()>& beside = {});
 
-// How long stream_weights will take, writing left out: converts parts from all over the weights for `budget`
-// seconds or so and writes nothing. Throws as stream_weights does.
+// How long stream_weights will take: converts parts from all over the weights for `budget` seconds or so. With
+// placements in a NullSink nothing is written, and writing is left out of the time. Throws as stream_weights does.
 double estimate_seconds(const std::vector<StreamedWeight>& weights, const StreamOptions& options, double budget);
 
 }  // namespace deltavino::exporter

@@ -149,7 +149,7 @@ void RowReader::load_zero_points(std::uint64_t first) {
 void RowReader::load_scales(std::uint64_t first) {
     const DType type = source_->scales->info.dtype;
     const std::uint64_t groups = codes_.groups();
-    const bool across = source_->packing == quant::Packing::Gptq || source_->packing == quant::Packing::Awq;
+    const bool across = source_->stored_across();
     if (source_->one_scale) {
         read_lines(*source_->scales, dtype_bits(type) / 8, 0, 1, raw_scales_);
         float scale = 0.0f;

@@ -44,9 +44,12 @@ std::uint64_t RowSource::bytes(std::uint64_t count) const {
                                                       static_cast<double>(count));
 }
 
+bool RowSource::stored_across() const {
+    return !float8 && (packing == quant::Packing::Gptq || packing == quant::Packing::Awq);
+}
+
 std::uint64_t RowSource::row_alignment() const {
-    return !float8 && (packing == quant::Packing::Gptq || packing == quant::Packing::Awq || zero_points != nullptr) ? 8
-                                                                                                                    : 2;
+    return stored_across() || (!float8 && zero_points != nullptr) ? 8 : 2;
 }
 
 std::string RowSource::text() const {

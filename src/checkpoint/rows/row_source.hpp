@@ -53,6 +53,8 @@ struct RowSource {
     DType float_type() const;
     // Bytes that are read for this many rows.
     std::uint64_t bytes(std::uint64_t count) const;
+    // Integers [in, out], so that a row of the weight is a column of what is stored.
+    bool stored_across() const;
     // Rows that begin a word of the packing: reading from others is right, too, and reads more.
     std::uint64_t row_alignment() const;
     // "fp8 e4m3 in blocks of 128 x 128", "gptq 4 bit in groups of 128".

@@ -2,6 +2,7 @@
 // whatever it does not know to nncf: our own facts stand beside it, under "deltavino".
 #include "export/directory/origin.hpp"
 
+#include "base/hub_snapshot.hpp"
 #include "graph/names.hpp"
 #include "json/document.hpp"
 
@@ -11,6 +12,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
 
 namespace deltavino::exporter {
@@ -70,25 +72,14 @@ std::string nncf_mode(const Recipe& recipe, ModelPart part) {
 }  // namespace
 
 Source source_of(const fs::path& checkpoint) {
-    const fs::path path = fs::absolute(checkpoint).lexically_normal();
-    std::vector<std::string> parts;
-    for (const fs::path& part : path) {
-        if (!part.empty()) {
-            parts.push_back(part.string());
-        }
+    fs::path folder = fs::absolute(checkpoint).lexically_normal();
+    if (!folder.has_filename()) {  // "folder/"
+        folder = folder.parent_path();
     }
-    // .../models--ORGANISATION--NAME/snapshots/COMMIT
-    constexpr std::string_view kRepository = "models--";
-    if (parts.size() >= 3 && parts[parts.size() - 2] == "snapshots" &&
-        parts[parts.size() - 3].starts_with(kRepository)) {
-        std::string name = parts[parts.size() - 3].substr(kRepository.size());
-        const std::size_t slash = name.find("--");
-        if (slash != std::string::npos) {
-            name.replace(slash, 2, "/");
-        }
-        return {printable(name), printable(parts.back())};
+    if (const std::optional<HubSnapshot> snapshot = hub_snapshot(folder)) {
+        return {printable(snapshot->repository), printable(snapshot->revision)};
     }
-    return {parts.empty() ? std::string() : printable(parts.back()), {}};
+    return {printable(folder.filename().string()), {}};
 }
 
 Origin::Origin(Source source, std::string model_type, std::string task, const Recipe& recipe)

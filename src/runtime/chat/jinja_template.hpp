@@ -29,8 +29,8 @@ struct RenderInput {
 
 class ChatTemplate {
 public:
-    // `name` stands in messages, for instance "the chat template of 'out'"; `most_steps` ends a rendering. Throws ErrorKind::Input for
-    // what is not a Jinja template, ErrorKind::Unsupported for statements that are not rendered.
+    // `name` stands in messages, for instance "the chat template of 'out'"; `most_steps` ends a rendering. Throws
+    // ErrorKind::Input for what is not a Jinja template, ErrorKind::Unsupported for statements that are not rendered.
     static ChatTemplate parse(std::string_view text, std::string name, std::uint64_t most_steps = jinja::kMaxSteps);
 
     // Segments alternate in trust; together they are the prompt. Throws ErrorKind::Input when the template
