@@ -44,8 +44,8 @@ void take_error_format(int& argc, char** argv) {
     char** const kept =
         std::remove_if(argv, options, [](const char* word) { return std::strcmp(word, "--json-errors") == 0; });
     json_errors() = kept != options;
-    std::move(options, end, kept);
     argc -= static_cast<int>(options - kept);
+    std::copy(options, end, kept);
 }
 
 void report_error(const Error& error) {

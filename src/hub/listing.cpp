@@ -211,8 +211,9 @@ void require_checkpoint(const Listing& listing, const std::string& repository) {
 
 std::string write_needed(const Needed& needed) {
     Json files = Json::object();
+    auto& entries = files.get_ref<Json::object_t&>();
     for (const auto& [name, size] : needed) {
-        files[name] = size;
+        entries.emplace_back(name, size);  // by operator[] it would look through all before it
     }
     return Json{{"format_version", 1}, {"files", files}}.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -72,7 +72,7 @@ GenerationPlan plan_generation(const GenerateOptions& options, const GenerationD
     if (std::find(plan.stop_strings.begin(), plan.stop_strings.end(), "") != plan.stop_strings.end()) {
         fail(ErrorKind::Usage, "a stop string is empty");
     }
-    Sampler(sampling, plan.seed);
+    const Sampler tried(sampling, plan.seed);  // throws for what cannot be sampled with
     return plan;
 }
 

@@ -26,13 +26,13 @@ Value trim(Interpreter& interpreter, Value value, Arguments arguments) {
     return Value::of(strip(text, Side::Both, characters));
 }
 
-template <Text (*map)(const Text&)>
+template <Text (*kMap)(const Text&)>
 Value mapped(Interpreter& interpreter, Value value, Arguments arguments) {
     Meter& meter = interpreter.meter();
     const Bound none(meter, "the filter", std::move(arguments), {});
     const Text text = to_text(meter, value);
     meter.allocate(2 * text.size());
-    return Value::of(map(text));
+    return Value::of(kMap(text));
 }
 
 Value replaced(Interpreter& interpreter, Value value, Arguments arguments) {

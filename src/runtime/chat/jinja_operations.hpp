@@ -44,7 +44,7 @@ public:
     // Null when it was not given.
     const Value* find(std::size_t i) const { return values_[i] ? &*values_[i] : nullptr; }
     const Value& operator[](std::size_t i) const { return *values_[i]; }
-    Value value_or(std::size_t i, Value otherwise) const { return values_[i] ? *values_[i] : std::move(otherwise); }
+    Value value_or(std::size_t i, const Value& otherwise) const { return values_[i] ? *values_[i] : otherwise; }
     std::int64_t integer_or(std::size_t i, std::int64_t otherwise) const;
     bool truth_or(std::size_t i, bool otherwise) const;
 

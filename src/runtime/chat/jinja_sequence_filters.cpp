@@ -214,14 +214,14 @@ Value unique(Interpreter& interpreter, Value value, Arguments arguments) {
     return make_generator(meter, std::move(items));
 }
 
-template <int sign>
+template <int kSign>
 Value extreme(Interpreter& interpreter, Value value, Arguments arguments) {
     Meter& meter = interpreter.meter();
-    const Bound bound(meter, sign < 0 ? "min" : "max", std::move(arguments), {"case_sensitive", "attribute"});
+    const Bound bound(meter, kSign < 0 ? "min" : "max", std::move(arguments), {"case_sensitive", "attribute"});
     const std::vector<Keyed> rows = keyed(meter, value, bound.find(1), bound.truth_or(0, false), false);
     const Keyed* best = nullptr;
     for (const Keyed& row : rows) {
-        if (best == nullptr || compare(meter, row.key, best->key, sign < 0 ? "<" : ">") * sign > 0) {
+        if (best == nullptr || compare(meter, row.key, best->key, kSign < 0 ? "<" : ">") * kSign > 0) {
             best = &row;
         }
     }
@@ -253,9 +253,9 @@ Value mapped(Interpreter& interpreter, Value value, Arguments arguments) {
         const Bound bound(meter, "map", std::move(arguments), {"attribute", "default"}, 1);
         const std::vector<Value> path = path_of(meter, bound[0]);
         for (const Value& item : items_of(meter, value)) {
-            Value found = looked_up(meter, item, path);
+            const Value found = looked_up(meter, item, path);
             const bool replaced = found.is_undefined() && bound.find(1) != nullptr && !bound[1].is_none();
-            items.push_back(replaced ? bound[1] : std::move(found));
+            items.push_back(replaced ? bound[1] : found);
         }
     } else {
         const std::string name = require_text(meter, arguments.positional.front(), "a filter's name").bytes();
@@ -267,7 +267,7 @@ Value mapped(Interpreter& interpreter, Value value, Arguments arguments) {
     return make_generator(meter, std::move(items));
 }
 
-template <bool keep, bool by_attribute>
+template <bool kKeep, bool kByAttribute>
 Value selected(Interpreter& interpreter, Value value, Arguments arguments) {
     Meter& meter = interpreter.meter();
     if (!truth(value)) {
@@ -275,7 +275,7 @@ Value selected(Interpreter& interpreter, Value value, Arguments arguments) {
     }
     std::vector<Value>& given = arguments.positional;
     std::vector<Value> path;
-    if (by_attribute) {
+    if (kByAttribute) {
         if (given.empty()) {
             meter.wrong("the name of an attribute is missing");
         }
@@ -290,7 +290,7 @@ Value selected(Interpreter& interpreter, Value value, Arguments arguments) {
     std::vector<Value> items;
     for (Value& item : items_of(meter, value)) {
         const Value tested = looked_up(meter, item, path);
-        if ((test ? interpreter.apply_test(*test, tested, arguments) : truth(tested)) == keep) {
+        if ((test ? interpreter.apply_test(*test, tested, arguments) : truth(tested)) == kKeep) {
             items.push_back(std::move(item));
         }
     }
