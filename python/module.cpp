@@ -211,18 +211,15 @@ void bind_calls(nb::module_& m) {
              Sink& sink) { return sink.run([&] { return resolve_checkpoint(model, {revision, cache_dir}, sink); }); });
     m.def(
         "export_model",
-        [](ExportOptions options, const nb::object& before_publishing, Sink& sink) {
-            if (!before_publishing.is_none()) {
+        [](ExportOptions options, bool verify, Sink& sink) {
+            if (verify) {
                 options.before_publishing = [&](const std::filesystem::path& directory) {
-                    sink.call([&] { before_publishing(directory); });
-                    if (sink.cancelled()) {
-                        throw Error(ErrorKind::Cancelled, "stopped");
-                    }
+                    verify_export(directory, options, sink);
                 };
             }
             return sink.run([&] { return export_model(options, sink); });
         },
-        nb::arg("options"), nb::arg("before_publishing").none(), nb::arg("sink"));
+        nb::arg("options"), nb::arg("verify"), nb::arg("sink"));
     m.def("inspect", [](const std::filesystem::path& path, const std::string& device) {
         const nb::gil_scoped_release released;
         return inspect(path, device).json();

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -288,6 +288,12 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def processor_seconds(process: int) -> float:
+    """What a process, which may have ended, has used: the clock says nothing on a busy machine."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("name", BUSY)
 def test_ctrl_c(installed, exported: Path, big: Path, tmp_path: Path, name: str) -> None:
     """Another Python thread runs meanwhile, so the GIL is free; SIGINT raises KeyboardInterrupt soon."""
@@ -307,13 +313,13 @@ def test_ctrl_c(installed, exported: Path, big: Path, tmp_path: Path, name: str)
     process = subprocess.Popen([installed.python, "-c", code, big, exported, KJV, KJV / "held_out.txt",
                                 tmp_path / "out"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "running\n", process.communicate()
-    sent = time.monotonic()
+    before = processor_seconds(process.pid)
     process.send_signal(signal.SIGINT)
     line = process.stdout.readline()
-    seconds = time.monotonic() - sent
+    seconds = processor_seconds(process.pid) - before
     assert process.wait(60) == 0, process.stderr.read()
     assert line == "stopped\n"
-    assert seconds < 10.0, "it takes some tenths of a second where nothing else runs"
+    assert seconds < 4.0, "it takes some tenths of a second"
     assert not (tmp_path / "out").exists()
 
 
