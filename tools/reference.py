@@ -28,7 +28,8 @@ def command_page(program: Path) -> str:
     overview = said("--help")
     listed = overview[overview.index("Commands:") :].split("\n\n")[0]
     commands = re.findall(r"^  (\w+) ", listed, re.MULTILINE)
-    page = f"# Commands\n\nWhat the program's help says, version {said('--version').split()[1]}.\n\n```text\n{overview}```\n"
+    version = said("--version").split()[1]
+    page = f"# Commands\n\nWhat the program's help says, version {version}.\n\n```text\n{overview}```\n"
     for command in commands:
         if command not in {"completion", "help"}:
             page += f"\n## deltavino {command}\n\n```text\n{said(command, '--help')}```\n"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the wheel of the running Python into dist/: the libraries of Debian that it needs are put into it, those of
-# OpenVINO stay in the package openvino. With the libraries come their licences. Says its size and the oldest glibc it runs with, which is that of the
-# libraries of the machine that builds it.
+# Builds the wheel of the running Python into dist/: the libraries of Debian that it needs are put into it with their
+# licences, those of OpenVINO stay in the package openvino. Says its size and the oldest glibc it runs with, which is
+# that of the libraries of the machine that builds it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$PWD/.venv-wheel/bin
