@@ -4,7 +4,8 @@
 The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
 runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json and
 graph/names.hpp only. reference knows the checkpoint and no OpenVINO. hub knows files and JSON only. cache keeps what
-export writes, and knows the Hub. evaluate compares what export, runtime and reference say. bench measures how fast runtime is.
+export writes, and knows the Hub. evaluate compares what export, runtime and reference say. bench measures how fast
+runtime is.
 
     check_includes.py [REPOSITORY]
 """

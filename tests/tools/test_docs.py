@@ -40,7 +40,7 @@ def test_declarations_have_headings() -> None:
 def test_every_command_is_shown() -> None:
     page = reference.command_page(PROGRAM)
     commands = re.findall(r"^## deltavino (\w+)", page, re.MULTILINE)
-    assert commands == ["export", "generate", "inspect", "eval", "check", "cache"]
+    assert commands == ["export", "generate", "inspect", "eval", "check", "bench", "cache"]
     assert page.count("Usage: deltavino ") == len(commands) + 1 and "--weight-format" in page
 
 
