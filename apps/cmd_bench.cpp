@@ -1,4 +1,4 @@
-#include "commands.hpp"
+#include "bench_command.hpp"
 #include "progress_bar.hpp"
 
 #include "base/child_process.hpp"

@@ -83,8 +83,6 @@ Take path_into(std::vector<std::filesystem::path>& target);
 Take count_into(std::uint64_t& target, std::uint64_t least = 0);
 Take count_into(std::optional<std::uint64_t>& target, std::uint64_t least = 0);
 Take count_into(unsigned& target);
-// Whole numbers with commas between them; they take the place of what the target held.
-Take counts_into(std::vector<std::uint64_t>& target, std::uint64_t least = 0);
 Take whole_into(std::optional<std::int64_t>& target);
 Take real_into(std::optional<double>& target);
 

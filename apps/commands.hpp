@@ -1,7 +1,6 @@
 // The program's commands. Each prints its result to standard output and returns the exit code.
 #pragma once
 
-#include <deltavino/bench.hpp>
 #include <deltavino/cache.hpp>
 #include <deltavino/check.hpp>
 #include <deltavino/evaluate.hpp>
@@ -64,12 +63,6 @@ struct CheckCommand {
     bool json = false;
 };
 
-struct BenchCommand {
-    BenchOptions options;
-    bool measure = false;  // as the process that measures: in this one, printed for the one that started it
-    bool json = false;
-};
-
 enum class CacheAction { None, List, Clear };
 
 struct CacheCommand {
@@ -89,7 +82,6 @@ int run_export(const ExportCommand& command);
 int run_inspect(const InspectCommand& command);
 int run_generate(GenerateCommand command);
 int run_eval(const EvalCommand& command);
-int run_bench(const BenchCommand& command);
 int run_cache(const CacheCommand& command);
 
 }  // namespace deltavino::app

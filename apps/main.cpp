@@ -1,3 +1,4 @@
+#include "bench_command.hpp"
 #include "error_report.hpp"
 #include "options.hpp"
 

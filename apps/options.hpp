@@ -17,7 +17,6 @@ Command generate_options(GenerateCommand& command);
 Command inspect_options(InspectCommand& command);
 Command eval_options(EvalCommand& command);
 Command check_options(CheckCommand& command);
-Command bench_options(BenchCommand& command);
 Command cache_options(CacheCommand& command);
 
 }  // namespace deltavino::app

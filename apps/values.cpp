@@ -3,11 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <utility>
 
 namespace deltavino::app {
 namespace {
@@ -77,18 +75,6 @@ Take count_into(unsigned& target) {
     constexpr std::uint64_t kMostThreads = 4096;
     return [&target](const std::string& text) {
         target = static_cast<unsigned>(count_of(text, 0, kMostThreads));
-    };
-}
-
-Take counts_into(std::vector<std::uint64_t>& target, std::uint64_t least) {
-    return [&target, least](const std::string& text) {
-        std::vector<std::uint64_t> counts;
-        for (std::size_t begin = 0; begin <= text.size();) {
-            const std::size_t end = std::min(text.find(',', begin), text.size());
-            counts.push_back(count_of(text.substr(begin, end - begin), least, kNoMost));
-            begin = end + 1;
-        }
-        target = std::move(counts);
     };
 }
 

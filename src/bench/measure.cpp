@@ -1,25 +1,17 @@
 // What one process measures.
 #include <deltavino/bench.hpp>
 
-#include "base/error.hpp"
-#include "base/file.hpp"
 #include "base/host.hpp"
-#include "graph/names.hpp"
-#include "runtime/language_model.hpp"
-#include "runtime/openvino_call.hpp"
+#include "bench/timed_model.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <limits>
 #include <span>
 
 namespace deltavino {
 namespace {
 
-namespace fs = std::filesystem;
-namespace names = graph::names;
-using runtime::openvino_call;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kPieceTokens = 512;  // as the runner reads prompts
@@ -28,98 +20,16 @@ double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The same numbers everywhere.
-class Numbers {
-public:
-    std::uint64_t next() {
-        state_ = state_ * 6364136223846793005ull + 1442695040888963407ull;
-        return state_ >> 33;
-    }
-
-private:
-    std::uint64_t state_ = 17;
-};
-
 std::int64_t most_likely(std::span<const float> logits) {
     return std::max_element(logits.begin(), logits.end()) - logits.begin();
 }
-
-// The language model, and what makes embeddings of tokens where it takes those.
-class TimedModel {
-public:
-    TimedModel(const BenchOptions& options, runtime::StopCheck stop)
-        : language_(core_, options.model, {options.device, options.precision, options.threads, options.profile}),
-          stop_(std::move(stop)) {
-        const fs::path embedder = options.model / (std::string(names::kTextEmbeddings) + ".xml");
-        if (!language_.takes_embeddings()) {
-            return;
-        }
-        if (is_there(embedder)) {
-            ov::CompiledModel compiled =
-                runtime::compile(core_, runtime::read_model(core_, options.model, names::kTextEmbeddings),
-                                 names::kTextEmbeddings, {options.device, options.precision, options.threads});
-            embedder_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", names::kTextEmbeddings),
-                                      [&]() { return compiled.create_infer_request(); });
-        } else if (language_.embedding_width() == 0) {
-            fail(ErrorKind::Unsupported,
-                 "cannot measure '{}': it has no {}.xml, and its language model does not say how wide embeddings are",
-                 options.model.string(), names::kTextEmbeddings);
-        }
-    }
-
-    runtime::LanguageModel& language() { return language_; }
-    ov::Core& core() { return core_; }
-    bool random_embeddings() const { return language_.takes_embeddings() && !embedder_; }
-
-    // The most likely token after `ids`.
-    std::int64_t read(std::span<const std::int64_t> ids) {
-        std::int64_t next = 0;
-        for (std::size_t begin = 0; begin < ids.size(); begin += kPieceTokens) {
-            runtime::throw_if_stopped(stop_);
-            const std::span<const std::int64_t> piece = ids.subspan(begin, std::min(kPieceTokens, ids.size() - begin));
-            runtime::TokenBatch batch;
-            batch.ids.assign(piece.begin(), piece.end());
-            if (language_.takes_embeddings()) {
-                batch.embeddings = embed(piece);
-            }
-            next = most_likely(language_.read(batch, stop_));
-        }
-        return next;
-    }
-
-private:
-    std::vector<float> embed(std::span<const std::int64_t> ids) {
-        if (!embedder_) {
-            std::vector<float> rows(ids.size() * language_.embedding_width());
-            std::generate(rows.begin(), rows.end(), [&]() {
-                constexpr double kRange = 2147483648.0;  // of Numbers
-                return static_cast<float>((static_cast<double>(numbers_.next()) / kRange - 0.5) * 0.1);
-            });
-            return rows;
-        }
-        return openvino_call(ErrorKind::Input, "look up embeddings", [&]() {
-            ov::Tensor input(ov::element::i64, {1, ids.size()});
-            std::memcpy(input.data(), ids.data(), ids.size() * sizeof(std::int64_t));
-            embedder_.set_input_tensor(input);
-            embedder_.infer();
-            const ov::Tensor output = embedder_.get_output_tensor();
-            return std::vector<float>(output.data<const float>(), output.data<const float>() + output.get_size());
-        });
-    }
-
-    ov::Core core_;
-    runtime::LanguageModel language_;
-    ov::InferRequest embedder_;
-    runtime::StopCheck stop_;
-    Numbers numbers_;
-};
 
 // Ids that no checkpoint lacks when the model does not say how many it knows.
 std::vector<std::int64_t> prompt_of(std::uint64_t tokens, std::int64_t vocabulary) {
     constexpr std::int64_t kSurely = 256;
     const auto most = static_cast<std::uint64_t>(
         vocabulary == std::numeric_limits<std::int64_t>::max() ? kSurely : std::max<std::int64_t>(vocabulary, 1));
-    Numbers numbers;
+    benchmark::Numbers numbers;
     std::vector<std::int64_t> ids(tokens);
     std::generate(ids.begin(), ids.end(), [&]() { return static_cast<std::int64_t>(numbers.next() % most); });
     return ids;
@@ -127,9 +37,9 @@ std::vector<std::int64_t> prompt_of(std::uint64_t tokens, std::int64_t vocabular
 
 // Time of every kind of operation since the model was loaded. The CPU plugin's counters are means over all inferences,
 // in whole microseconds.
-OperationTimes counters(const runtime::LanguageModel& language, std::uint64_t inferences) {
+OperationTimes counters(const benchmark::TimedModel& model, std::uint64_t inferences) {
     OperationTimes times;
-    for (const ov::ProfilingInfo& node : language.profile()) {
+    for (const ov::ProfilingInfo& node : model.profile()) {
         if (node.status == ov::ProfilingInfo::Status::EXECUTED) {
             times[node.node_type] += static_cast<double>(node.real_time.count()) * static_cast<double>(inferences);
         }
@@ -148,16 +58,16 @@ OperationTimes between(const OperationTimes& before, const OperationTimes& after
 
 class Measuring {
 public:
-    Measuring(TimedModel& model, const BenchOptions& options) : model_(model), options_(options) {}
+    Measuring(benchmark::TimedModel& model, const BenchOptions& options) : model_(model), options_(options) {}
 
     LengthMeasurement length(std::uint64_t tokens) {
         LengthMeasurement result{tokens, 0.0, 0.0, 0.0, options_.new_tokens, {}, {}};
-        const std::vector<std::int64_t> prompt = prompt_of(tokens, model_.language().vocabulary());
+        const std::vector<std::int64_t> prompt = prompt_of(tokens, model_.vocabulary());
         std::int64_t next = 0;
         const auto read_prompt = [&]() {
-            model_.language().reset();
+            model_.reset();
             const auto start = Clock::now();
-            next = model_.read(prompt);
+            next = read(prompt);
             inferences_ += (tokens + kPieceTokens - 1) / kPieceTokens;
             return seconds_since(start);
         };
@@ -167,7 +77,7 @@ public:
         const OperationTimes second = snapshot();
         const auto start = Clock::now();
         for (std::uint64_t i = 0; i < options_.new_tokens; ++i) {
-            next = model_.read(std::span(&next, 1));
+            next = read(std::span(&next, 1));
         }
         result.decode_seconds = seconds_since(start);
         inferences_ += options_.new_tokens;
@@ -179,11 +89,18 @@ public:
     }
 
 private:
-    OperationTimes snapshot() const {
-        return options_.profile ? counters(model_.language(), inferences_) : OperationTimes();
+    // The most likely token after `ids`.
+    std::int64_t read(std::span<const std::int64_t> ids) {
+        std::int64_t next = 0;
+        for (std::size_t begin = 0; begin < ids.size(); begin += kPieceTokens) {
+            next = most_likely(model_.read(ids.subspan(begin, std::min(kPieceTokens, ids.size() - begin))));
+        }
+        return next;
     }
 
-    TimedModel& model_;
+    OperationTimes snapshot() const { return options_.profile ? counters(model_, inferences_) : OperationTimes(); }
+
+    benchmark::TimedModel& model_;
     const BenchOptions& options_;
     std::uint64_t inferences_ = 0;
 };
@@ -212,10 +129,10 @@ Measurement measure(const BenchOptions& options, ProgressSink& progress) {
         return progress.cancelled();
     };
     const auto start = Clock::now();
-    TimedModel model(options, stop);
+    benchmark::TimedModel model(options, stop);
     Measurement result;
     result.load_seconds = seconds_since(start);
-    const ov::CompiledModel& compiled = model.language().compiled();
+    const ov::CompiledModel& compiled = model.compiled();
     result.device = full_name(model.core(), options.device);
     result.precision = property_of(compiled, ov::hint::inference_precision.name());
     result.kv_cache = property_of(compiled, ov::hint::kv_cache_precision.name());

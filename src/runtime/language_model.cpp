@@ -143,9 +143,6 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
         settings.precision != "bf16") {
         fail(ErrorKind::Usage, "precision '{}' is not known, expected f32, f16 or bf16", settings.precision);
     }
-    if (settings.profile) {
-        properties.emplace(ov::enable_profiling(true));
-    }
     if (settings.precision.empty() && settings.threads == 0) {
         return properties;
     }
@@ -202,16 +199,9 @@ std::int64_t vocabulary_of(const ov::CompiledModel& model) {
 }
 
 LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
-    const bool vision = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
-    const char* name = vision ? names::kLanguageModel : names::kTextModel;
+    takes_embeddings_ = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
+    const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
     const std::shared_ptr<ov::Model> model = read_model(core, directory, name);
-    const auto embeddings = find_input(*model, names::kInputsEmbeds);
-    takes_embeddings_ = vision || (embeddings && !find_input(*model, names::kInputIds));
-    if (takes_embeddings_ && embeddings) {
-        const ov::PartialShape& shape = embeddings->get_partial_shape();
-        const bool known = shape.rank().is_static() && shape.size() == 3 && shape[2].is_static();
-        embedding_width_ = known ? static_cast<std::size_t>(shape[2].get_length()) : 0;
-    }
     Problems problems;
     std::vector<std::string> known{takes_embeddings_ ? names::kInputsEmbeds : names::kInputIds, names::kAttentionMask,
                                    names::kBeamIdx};
@@ -223,12 +213,12 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     if (const auto positions = find_input(*model, names::kPositionIds)) {
         const ov::PartialShape& shape = positions->get_partial_shape();
         position_rows_ = position_rows(shape);
-        if (position_rows_ == 0 || (vision && position_rows_ == 1)) {
+        if (position_rows_ == 0 || (takes_embeddings_ && position_rows_ == 1)) {
             problems.add(fmt::format("its input '{}' has shape {}, expected {}3 or 4 rows of [batch, tokens]",
                                      names::kPositionIds, shape.to_string(),
-                                     vision ? "" : "[batch, tokens], or "));
+                                     takes_embeddings_ ? "" : "[batch, tokens], or "));
         }
-    } else if (vision) {
+    } else if (takes_embeddings_) {
         problems.add(fmt::format("it has no input '{}'", names::kPositionIds));
     }
     known.emplace_back(names::kPositionIds);
@@ -241,11 +231,11 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     problems.throw_if_any(ErrorKind::Unsupported, fmt::format("cannot run '{}/{}.xml'", directory.string(), name));
     capacity_ = state_capacity(*model);
     openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { keep_last_token(model); });
-    compiled_ = compile(core, model, name, settings);
+    const ov::CompiledModel compiled = compile(core, model, name, settings);
     request_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
-                             [&]() { return compiled_.create_infer_request(); });
+                             [&]() { return ov::CompiledModel(compiled).create_infer_request(); });
     vocabulary_ =
-        openvino_call(ErrorKind::Input, fmt::format("run '{}'", name), [&]() { return vocabulary_of(compiled_); });
+        openvino_call(ErrorKind::Input, fmt::format("run '{}'", name), [&]() { return vocabulary_of(compiled); });
     ov::Tensor beam(ov::element::i32, {1});
     *beam.data<std::int32_t>() = 0;
     request_.set_tensor(names::kBeamIdx, beam);
@@ -311,11 +301,6 @@ std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& s
 void LanguageModel::reset() {
     openvino_call(ErrorKind::Internal, "reset the language model", [&]() { request_.reset_state(); });
     tokens_read_ = 0;
-}
-
-std::vector<ov::ProfilingInfo> LanguageModel::profile() const {
-    return openvino_call(ErrorKind::Unsupported, "read the counters of the language model",
-                         [&]() { return request_.get_profiling_info(); });
 }
 
 LanguageModel::Mark LanguageModel::mark() {

@@ -21,7 +21,6 @@ struct DeviceSettings {
     std::string device = "CPU";
     std::string precision;
     unsigned threads = 0;
-    bool profile = false;  // count the time of every operation, for LanguageModel::profile()
 };
 
 // Properties for compile_model, of those that `device` knows. Throws ErrorKind::Unsupported when there is
@@ -51,14 +50,12 @@ struct TokenBatch {
 
 class LanguageModel {
 public:
-    // Takes openvino_language_model.xml when it is there, else openvino_model.xml, which may take embeddings, too. Its inputs are tokens or
+    // Takes openvino_language_model.xml when it is there, else openvino_model.xml. Its inputs are tokens or
     // embeddings, attention_mask, beam_idx, and position_ids when the model has them, of rank 2 or with 3
     // or 4 rows; throws ErrorKind::Unsupported for any others.
     LanguageModel(ov::Core& core, const std::filesystem::path& directory, const DeviceSettings& settings);
 
     bool takes_embeddings() const { return takes_embeddings_; }
-    // Width of a row of embeddings; 0 when the model takes tokens or does not say.
-    std::size_t embedding_width() const { return embedding_width_; }
     std::size_t tokens_read() const { return tokens_read_; }
     // Size of a row of logits: ids must be below it.
     std::int64_t vocabulary() const { return vocabulary_; }
@@ -72,11 +69,6 @@ public:
 
     void reset();
 
-    // As the device compiled it.
-    const ov::CompiledModel& compiled() const { return compiled_; }
-    // The device's counters; needs DeviceSettings::profile.
-    std::vector<ov::ProfilingInfo> profile() const;
-
     // A place to come back to. It holds the states of the linear layers, which cannot be shortened;
     // those of attention layers are cut back in place.
     struct Mark {
@@ -89,9 +81,7 @@ public:
 private:
     void set_positions(const TokenBatch& batch);
 
-    ov::CompiledModel compiled_;
     ov::InferRequest request_;
-    std::size_t embedding_width_ = 0;
     bool takes_embeddings_ = false;
     std::int64_t vocabulary_ = 0;
     std::size_t position_rows_ = 0;  // of the input position_ids: 0 none, 1 rank 2, else as its first axis says
