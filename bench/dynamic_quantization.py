@@ -2,6 +2,7 @@
 """What quantizing activations on the fly costs: KL to float32 by group size, for exported text models.
 
     bench/dynamic_quantization.py FLOAT_DIR DIR [DIR ...] --text FILE [--windows 24] [--groups 0,32,64,128]
+                                  [--precisions f32,bf16]
 
 FLOAT_DIR in float32 is the truth. Each DIR runs on the CPU with each group size (0: activations are not quantized) and
 each precision. Windows of 256 tokens, each from empty states; KL(truth || model) in nats, the mean over positions.
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--windows", type=int, default=24)
     parser.add_argument("--groups", default="0,32,64,128")
+    parser.add_argument("--precisions", default="f32,bf16")
     arguments = parser.parse_args()
     groups = [int(group) for group in arguments.groups.split(",")]
     texts = windows(arguments.reference, arguments.text, arguments.windows)
@@ -59,7 +61,7 @@ def main() -> None:
     truth = log_probabilities(arguments.reference, texts, exact)
     print(f"| {len(texts)} windows of {WINDOW} |", " | ".join(f"group {group}" if group else "not quantized" for group in groups), "|")
     for model in arguments.models:
-        for hint in ("f32", "bf16"):
+        for hint in arguments.precisions.split(","):
             cells = []
             for group in groups:
                 properties = {"INFERENCE_PRECISION_HINT": hint, "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}

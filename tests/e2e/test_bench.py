@@ -110,10 +110,18 @@ def test_what_cannot_be_measured_is_one_clear_line(kjv_text, tmp_path):
 
 def test_an_error_of_a_process_keeps_its_kind_and_text(kjv_text, tmp_path):
     shutil.copytree(kjv_text, tmp_path / "broken")
+    broken = tmp_path / "broken" / "openvino_model.xml"
+    broken.write_text(broken.read_text().replace('"beam_idx', '"beam'))
+    result = run_deltavino("bench", kjv_text, "--against", tmp_path / "broken", *SHORT, "--rounds", 1)
+    assert result.returncode == UNSUPPORTED and "its input 'beam' is not known" in result.stderr
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+def test_a_directory_without_its_weights(kjv_text, tmp_path):
+    shutil.copytree(kjv_text, tmp_path / "broken")
     (tmp_path / "broken" / "openvino_model.bin").write_bytes(b"")
     result = run_deltavino("bench", kjv_text, "--against", tmp_path / "broken", *SHORT, "--rounds", 1)
-    assert result.returncode == INPUT and "openvino_model" in result.stderr
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert result.returncode == INPUT and "openvino_model" in result.stderr and result.stderr.count("\n") == 1
 
 
 def children_of(process: int) -> list[int]:

@@ -2,9 +2,9 @@
 #include "base/child_process.hpp"
 #include "base/error.hpp"
 #include "base/host.hpp"
-#include "bench/bandwidth.hpp"
-#include "bench/measurement_json.hpp"
-#include "bench/statistics.hpp"
+#include "benchmark/bandwidth.hpp"
+#include "benchmark/measurement_json.hpp"
+#include "benchmark/statistics.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "bench/timed_model.hpp"
+#include "benchmark/timed_model.hpp"
 
 #include "base/error.hpp"
 #include "base/file.hpp"

@@ -1,4 +1,4 @@
-#include "bench/bandwidth.hpp"
+#include "benchmark/bandwidth.hpp"
 
 #include "base/error.hpp"
 #include "base/host.hpp"

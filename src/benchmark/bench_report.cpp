@@ -2,7 +2,7 @@
 #include <deltavino/bench.hpp>
 
 #include "base/text.hpp"
-#include "bench/measurement_json.hpp"
+#include "benchmark/measurement_json.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -2,7 +2,7 @@
 #include <deltavino/bench.hpp>
 
 #include "base/host.hpp"
-#include "bench/timed_model.hpp"
+#include "benchmark/timed_model.hpp"
 
 #include <algorithm>
 #include <chrono>

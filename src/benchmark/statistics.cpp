@@ -1,4 +1,4 @@
-#include "bench/statistics.hpp"
+#include "benchmark/statistics.hpp"
 
 #include "base/error.hpp"
 

@@ -7,9 +7,10 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/host.hpp"
-#include "bench/bandwidth.hpp"
-#include "bench/measurement_json.hpp"
-#include "bench/statistics.hpp"
+#include "base/text.hpp"
+#include "benchmark/bandwidth.hpp"
+#include "benchmark/measurement_json.hpp"
+#include "benchmark/statistics.hpp"
 #include "graph/names.hpp"
 
 #include <algorithm>
@@ -67,7 +68,12 @@ void require_exported(const fs::path& directory) {
 }
 
 std::optional<std::uint64_t> weight_bytes_per_token(const fs::path& directory) {
-    const Inspection inspection = inspect(directory);
+    Inspection inspection;
+    try {
+        inspection = inspect(directory);
+    } catch (const Error& error) {
+        throw Error(error.kind(), one_line(error.what()));
+    }
     for (const ModelFile& model : inspection.directory ? inspection.directory->models : std::vector<ModelFile>()) {
         if (model.facts.bytes_per_token && (model.name == names::kTextModel || model.name == names::kLanguageModel)) {
             return model.facts.bytes_per_token;
@@ -109,7 +115,7 @@ std::vector<std::string> words_of(const BenchOptions& options, const fs::path& d
     if (json.is_object() && json.contains("error")) {
         const auto& error = json["error"];
         const int code = error.value("exit_code", static_cast<int>(ErrorKind::Internal));
-        throw Error(static_cast<ErrorKind>(code), error.value("message", std::string()));
+        throw Error(static_cast<ErrorKind>(code), one_line(error.value("message", std::string())));
     }
     if (result.signal == SIGKILL) {
         fail(ErrorKind::Input, "cannot measure '{}': its process was killed; there may not be enough memory",

@@ -1,4 +1,4 @@
-#include "bench/measurement_json.hpp"
+#include "benchmark/measurement_json.hpp"
 
 #include "base/error.hpp"
 
