@@ -22,13 +22,13 @@ using checkpoint::TextConfig;
 
 namespace {
 
-constexpr std::string_view kPrefix = "mtp.";
-constexpr std::string_view kLayer = "mtp.layers.0.";
+constexpr std::string_view kMtpPrefix = "mtp.";
+constexpr std::string_view kMtpLayer = "mtp.layers.0.";
 
 std::set<std::string> tensors_of(const Checkpoint& checkpoint) {
     std::set<std::string> names;
-    for (auto at = checkpoint.tensors().lower_bound(std::string(kPrefix));
-         at != checkpoint.tensors().end() && at->first.starts_with(kPrefix); ++at) {
+    for (auto at = checkpoint.tensors().lower_bound(std::string(kMtpPrefix));
+         at != checkpoint.tensors().end() && at->first.starts_with(kMtpPrefix); ++at) {
         names.insert(at->first);
     }
     return names;
@@ -83,7 +83,7 @@ void add_mtp_tensors(TensorTable& table, const TextConfig& config, const Checkpo
     table.add("mtp.pre_fc_norm_embedding.weight", {hidden}, Role::Vector);
     table.add("mtp.pre_fc_norm_hidden.weight", {hidden}, Role::Vector);
     table.add("mtp.fc.weight", {hidden, 2 * hidden}, Role::DraftProjection);
-    add_layer_tensors(table, config, std::string(kLayer), LayerKind::FullAttention, checkpoint);
+    add_layer_tensors(table, config, std::string(kMtpLayer), LayerKind::FullAttention, checkpoint);
     table.add("mtp.norm.weight", {hidden}, Role::Vector);
 }
 
@@ -96,8 +96,8 @@ MtpDecision decide_mtp(const Checkpoint& checkpoint, const TextConfig& config,
         return {};
     }
     if (tensors.empty()) {
-        why =
-            fmt::format("mtp_num_hidden_layers is {} in config.json, and there is no tensor '{}*'", announced, kPrefix);
+        why = fmt::format("mtp_num_hidden_layers is {} in config.json, and there is no tensor '{}*'", announced,
+                          kMtpPrefix);
     } else if (announced == 0) {
         why = "config.json does not announce it (mtp_num_hidden_layers)";
     } else if (announced > 1) {
@@ -119,7 +119,7 @@ std::shared_ptr<ov::Model> build_mtp_model(const TextConfig& config, Weights& we
     const auto position_ids = parameter(ov::element::i64, {-1, -1}, names::kPositionIds);
     const auto beam_idx = parameter(ov::element::i32, {-1}, names::kBeamIdx);
 
-    const Scope mtp(weights, std::string(kPrefix));
+    const Scope mtp(weights, std::string(kMtpPrefix));
     // As in the language model: the paged transformation forgets the last dimension of inputs_embeds.
     const Value embedded = reshape(inputs_embeds, {0, 0, width});
     const Value joined =
@@ -130,7 +130,7 @@ std::shared_ptr<ov::Model> build_mtp_model(const TextConfig& config, Weights& we
     const blocks::KeyValueState cache = blocks::read_key_value(states, 0, config);
     const blocks::Rotary rotary = blocks::given_rotary(position_ids, config.rope);
     const Value mask = blocks::causal_mask(attention_mask, inputs_embeds);
-    const Scope layer(weights, std::string(kLayer));
+    const Scope layer(weights, std::string(kMtpLayer));
     const Value x = decoder_layer(mtp.linear(joined, "fc"), layer, config, [&](const Value& normed) {
         return blocks::gated_attention(normed, layer / "self_attn", config, rotary, mask, cache, states);
     });

@@ -12,6 +12,7 @@
 #include <openvino/op/slice.hpp>
 
 #include <algorithm>
+#include <limits>
 
 namespace deltavino::runtime {
 namespace {
@@ -165,6 +166,10 @@ void Drafter::forget_guesses() {
         return;
     }
     openvino_call(ErrorKind::Unsupported, "restore the states of the drafting model", [&]() {
+        if (pairs_ == 0) {
+            request_.reset_state();  // the CPU plugin does not survive a state of no tokens
+            return;
+        }
         for (ov::VariableState& state : request_.query_state()) {
             state.set_state(first_tokens(state.get_state(), pairs_, state.get_name()));
         }

@@ -103,15 +103,16 @@ std::optional<std::size_t> state_capacity(const ov::Model& model) {
     return capacity;
 }
 
-ov::Output<ov::Node> number(std::int64_t value) {
+ov::Output<ov::Node> i64_constant(std::int64_t value) {
     return ov::op::v0::Constant::create(ov::element::i64, {1}, {value});
 }
 
 // Lets the head read the tokens from `start` on only.
 void cut_before_head(const std::shared_ptr<ov::Model>& model, const std::shared_ptr<ov::Node>& head,
                      const ov::Output<ov::Node>& start) {
-    const auto last = std::make_shared<ov::op::v8::Slice>(
-        head->input_value(0), start, number(std::numeric_limits<std::int64_t>::max()), number(1), number(1));
+    const auto last = std::make_shared<ov::op::v8::Slice>(head->input_value(0), start,
+                                                          i64_constant(std::numeric_limits<std::int64_t>::max()),
+                                                          i64_constant(1), i64_constant(1));
     head->input(0).replace_source_output(last->output(0));
     model->validate_nodes_and_infer_types();
 }
@@ -131,7 +132,7 @@ std::shared_ptr<ov::Node> find_head(const ov::Model& model) {
 
 void keep_last_token(const std::shared_ptr<ov::Model>& model) {
     if (const std::shared_ptr<ov::Node> head = find_head(*model)) {
-        cut_before_head(model, head, number(-1));
+        cut_before_head(model, head, i64_constant(-1));
     }
 }
 
