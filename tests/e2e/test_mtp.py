@@ -208,11 +208,12 @@ def scheduler() -> genai.SchedulerConfig:
 
 def genai_answers(model: str, prompts: list[str], counts: list[int]) -> dict:
     """Tokens of plain greedy decoding, and of drafting so many at a time: of prompts, and of a question on a picture."""
-    draft = {"draft_model": genai.draft_model(model, "CPU", **FLOAT32)}
     pictures = [[ov.Tensor(np.asarray(Image.open(PICTURE).convert("RGB"))[None])]]
     answers = {}
     for count in counts:
-        pipeline = genai.ContinuousBatchingPipeline(model, scheduler(), "CPU", FLOAT32 | (draft if count else {}))
+        # A draft is transformed in place by the pipeline that takes it.
+        draft = {"draft_model": genai.draft_model(model, "CPU", **FLOAT32)} if count else {}
+        pipeline = genai.ContinuousBatchingPipeline(model, scheduler(), "CPU", FLOAT32 | draft)
         config = genai.GenerationConfig(do_sample=False, max_new_tokens=30, ignore_eos=True, apply_chat_template=False)
         config.num_assistant_tokens = count
         results = [pipeline.generate([prompt], [config])[0] for prompt in prompts]
