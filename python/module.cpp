@@ -90,6 +90,7 @@ void bind_options(nb::module_& m) {
         .def_rw("force", &ExportOptions::force)
         .def_rw("sync", &ExportOptions::sync)
         .def_rw("convert_tokenizer", &ExportOptions::convert_tokenizer)
+        .def_rw("mtp", &ExportOptions::mtp)
         .def_rw("assume_tied_head", &ExportOptions::assume_tied_head)
         .def_rw("allow_nonfinite", &ExportOptions::allow_nonfinite)
         .def_rw("threads", &ExportOptions::threads)
@@ -99,6 +100,7 @@ void bind_options(nb::module_& m) {
         .def_rw("model", &BuildOptions::model)
         .def_rw("task", &BuildOptions::task)
         .def_rw("compression", &BuildOptions::compression)
+        .def_rw("mtp", &BuildOptions::mtp)
         .def_rw("assume_tied_head", &BuildOptions::assume_tied_head)
         .def_rw("allow_nonfinite", &BuildOptions::allow_nonfinite)
         .def_rw("threads", &BuildOptions::threads);
@@ -140,6 +142,7 @@ void bind_options(nb::module_& m) {
         .def_rw("device", &RunnerOptions::device)
         .def_rw("precision", &RunnerOptions::precision)
         .def_rw("threads", &RunnerOptions::threads)
+        .def_rw("speculate", &RunnerOptions::speculate)
         .def_rw("one_question", &RunnerOptions::one_question);
     nb::class_<GenerateOptions>(m, "GenerateOptions")
         .def(nb::init<>())
@@ -211,7 +214,9 @@ void bind_results(nb::module_& m) {
         .def_ro("context_tokens", &Answer::context_tokens)
         .def_ro("finish", &Answer::finish)
         .def_ro("first_token_seconds", &Answer::first_token_seconds)
-        .def_ro("later_token_seconds", &Answer::later_token_seconds);
+        .def_ro("later_token_seconds", &Answer::later_token_seconds)
+        .def_ro("drafted_tokens", &Answer::drafted_tokens)
+        .def_ro("accepted_tokens", &Answer::accepted_tokens);
 }
 
 void bind_calls(nb::module_& m) {

@@ -111,7 +111,7 @@ def test_what_cannot_be_measured_is_one_clear_line(kjv_text, tmp_path):
 def test_an_error_of_a_process_keeps_its_kind_and_text(kjv_text, tmp_path):
     shutil.copytree(kjv_text, tmp_path / "broken")
     broken = tmp_path / "broken" / "openvino_model.xml"
-    broken.write_text(broken.read_text().replace('"beam_idx', '"beam'))
+    broken.write_text(broken.read_text().replace('names="beam_idx"', 'names="beam"'))
     result = run_deltavino("bench", kjv_text, "--against", tmp_path / "broken", *SHORT, "--rounds", 1)
     assert result.returncode == UNSUPPORTED and "its input 'beam' is not known" in result.stderr
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
