@@ -95,6 +95,17 @@ bool Store::holds(const std::string& key, const Json& identity) const {
     return about && (*about)["identity"] == identity && has_all(entry(key), (*about)["files"]);
 }
 
+std::shared_ptr<const void> Store::use(const std::string& key, const Json& identity) const {
+    auto lock = std::make_shared<FileLock>();
+    const LockState state = lock->take_existing(entry(key) / kAbout, true);
+    const bool usable = state == LockState::Taken || state == LockState::None;
+    return usable && holds(key, identity) ? lock : nullptr;
+}
+
+bool Store::keep_from_use(const std::string& key, FileLock& lock) const {
+    return lock.take_existing(entry(key) / kAbout, false) != LockState::Busy;
+}
+
 void Store::touch(const std::string& key) const {
     std::error_code ignored;
     fs::last_write_time(entry(key) / kAbout, fs::file_time_type::clock::now(), ignored);
