@@ -23,7 +23,8 @@ constexpr const char* kTag =
 void make_folder(const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
-    if (error && !fs::is_directory(folder)) {
+    std::error_code ignored;
+    if (error && !fs::is_directory(folder, ignored)) {
         fail(ErrorKind::Output, "cannot create '{}': {}", folder.string(), error.message());
     }
 }

@@ -45,6 +45,7 @@ def test_8_bit_kernels_are_as_exact_as_those_of_the_cpu(model, models):
         assert figures["largest"] < 1e-4, (name, figures)
 
 
+@bench.needs_half
 @pytest.mark.parametrize("model", MODELS)
 def test_float16_is_as_noisy_as_float16_is(model, models):
     """The bounds are those of transformers with everything in f16, on the same weights (half_precision.py).
@@ -59,6 +60,7 @@ def test_float16_is_as_noisy_as_float16_is(model, models):
             assert figures["largest"] < 3 * bounds["largest"], (name, figures, bounds)
 
 
+@bench.needs_half
 @pytest.mark.parametrize("backend", ["SDPA", "PA"])
 def test_genai_gives_the_golden_tokens(backend, models):
     directory = bench.export(
@@ -71,6 +73,7 @@ def test_genai_gives_the_golden_tokens(backend, models):
     assert answer.get("tokens") == [entry["continuation_ids"] for entry in GREEDY["single"]], answer
 
 
+@bench.needs_half
 def test_genai_answers_about_pictures_as_transformers_does(models):
     """The chats of one turn with one picture."""
     chats = [chat for chat in VISION["chats"] if len(chat["pictures"]) == 1 and len(chat["messages"]) == 1]
