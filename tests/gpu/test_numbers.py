@@ -7,6 +7,8 @@ import json
 import pytest
 
 import bench
+import cut
+import matrix
 
 GREEDY = json.loads((bench.GOLDEN / "kjv-tiny" / "greedy.json").read_text())
 HALF = json.loads((bench.HERE / "half_precision.json").read_text())
@@ -43,6 +45,21 @@ def test_8_bit_kernels_are_as_exact_as_those_of_the_cpu(model, models):
     """The same file on both plugins: what 8 bit costs is not the question."""
     for name, figures in logits(model, "int8", "f32", False, models, like="CPU").items():
         assert figures["largest"] < 1e-4, (name, figures)
+
+
+@pytest.mark.parametrize("format_", ["int4", "int4-sym"])
+def test_4_bit_kernels_are_as_exact_as_those_of_the_cpu(format_, models, tmp_path):
+    """One product, read in one call of many tokens and of one: the plugin has a kernel for each."""
+    directory = matrix.exported(matrix.Row("xe-lp", "wide-dense", format_, "stateful"), models)
+    for rows in (40, 1):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        xml, inputs = cut.product(directory, "model.layers.0.mlp.down_proj", folder, rows)
+        job = {"job": "outputs", "xml": str(xml), "inputs": str(inputs), "config": {"INFERENCE_PRECISION_HINT": "f32"}}
+        answer = bench.run_jobs([job])[0]
+        assert "error" not in answer, answer["error"]
+        assert answer["largest"] < 1e-5, answer
+        assert answer["compressed"] == 1, answer
 
 
 @bench.needs_half
