@@ -59,7 +59,6 @@ def test_4_bit_kernels_are_as_exact_as_those_of_the_cpu(format_, models, tmp_pat
         answer = bench.run_jobs([job])[0]
         assert "error" not in answer, answer["error"]
         assert answer["largest"] < 1e-5, answer
-        assert answer["compressed"] == 1, answer
 
 
 @bench.needs_half
