@@ -34,8 +34,8 @@ Value attention(const Value& x, const Scope& scope, std::int64_t H, const Vision
     };  // [N, H, D] -> [H, N, D]
     const Value q = heads_first(rotate(reshape(qkv[0], {-1, H, D}), D, rotary));
     const Value k = heads_first(rotate(reshape(qkv[1], {-1, H, D}), D, rotary));
-    // Not the third part of the split: where the GPU plugin takes attention apart (f32, narrow heads), its product reads
-    // that part in place and transposed, and gives wrong numbers (tests/gpu/test_vision.py).
+    // Not the third part of the split: where the GPU plugin takes attention apart (f32, narrow heads), its product
+    // reads that part in place and transposed, and gives wrong numbers (tests/gpu/test_vision.py).
     const Value v = heads_first(gather(stacked, integer32(2), integer32(1)));  // [N, H, D] before
     // Rank 3, four inputs, and the mask parameter itself: only so the GPU plugin may replace the mask by
     // the lengths of the pictures. Without a fifth input the scale is 1 / sqrt(D).

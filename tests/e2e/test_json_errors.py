@@ -45,13 +45,13 @@ def refused(kind: str, *arguments: object, **options: object) -> dict:
 
 
 def config(**values: object):
-    """Changes the config; None removes a key."""
+    """Changes the config of the text model, and the model type of both."""
 
     def change(folder: Path) -> None:
         whole = json.loads((folder / "config.json").read_text())
         for key, value in values.items():
-            place = whole if key == "model_type" else whole["text_config"]
-            place.pop(key) if value is None else place.update({key: value})
+            for place in (whole, whole["text_config"]) if key == "model_type" else (whole["text_config"],):
+                place[key] = value
         (folder / "config.json").write_text(json.dumps(whole))
 
     return change
