@@ -127,6 +127,8 @@ Command export_options(ExportCommand& out) {
     command.value("-m,--model", "DIR", "Checkpoint directory, or its Hub id: OWNER/NAME[@REVISION] (required)",
                   path_into(options.model));
     hub_options(command, out.hub);
+    command.value("--lora", "DIR", "Merge this PEFT LoRA adapter into the weights while they are written",
+                  path_into(options.lora));
     command.value("--task", "TASK",
                   "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
                   text_into(options.task));
@@ -161,6 +163,7 @@ Command export_options(ExportCommand& out) {
     command.example("deltavino export -m ./Qwen3.5-0.8B ./qwen-mixed --weight-format int4 --ratio 0.8 --group-size 64");
     command.example(
         "deltavino export -m ./Qwen3.5-0.8B ./qwen-kept --weight-format int4 --keep '*.o_proj.*=int8_asym'");
+    command.example("deltavino export -m ./Qwen3.5-0.8B --lora ./my-adapter ./qwen-tuned --weight-format int4");
     command.check([&out]() { check(out); });
     command.run([&out]() { return run_export(out); });
     return command;

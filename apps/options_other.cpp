@@ -109,6 +109,8 @@ Command check_options(CheckCommand& out) {
     command.value("--against", "DIR", "The checkpoint that it was made from, or its Hub id",
                   path_into(options.against));
     hub_options(command, out.hub);
+    command.value("--lora", "DIR", "With --against: the adapter that export --lora merged into it",
+                  path_into(options.lora));
     command.value("--text", "FILE", "UTF-8 text to read [a built-in one]", path_into(options.text));
     command.value("--prompt", "TEXT", "Text to read", text_into(options.prompt));
     command.value("--image", "FILE", "Picture to look at, with a vision-language directory [a built-in one]",
@@ -122,6 +124,9 @@ Command check_options(CheckCommand& out) {
     command.check([&options]() {
         if (options.model.empty()) {
             throw Error(ErrorKind::Usage, "the directory must be given");
+        }
+        if (!options.lora.empty() && options.against.empty()) {
+            throw Error(ErrorKind::Usage, "--lora is for the checkpoint of --against");
         }
     });
     command.run([&out]() { return run_check(out); });

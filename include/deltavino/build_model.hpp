@@ -20,6 +20,7 @@ namespace deltavino {
 // As for an export. Of the task 'image-text-to-text' all models are made.
 struct BuildOptions {
     std::filesystem::path model;  // the checkpoint directory
+    std::filesystem::path lora;   // a LoRA adapter to merge; empty: none
     std::string task = "text-generation-with-past";
     CompressionOptions compression;
     bool mtp = true;  // make the multi-token-prediction model, too, when the checkpoint has its layer

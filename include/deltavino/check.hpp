@@ -18,6 +18,7 @@ namespace deltavino {
 struct CheckOptions {
     std::filesystem::path model;    // an exported directory, whoever wrote it
     std::filesystem::path against;  // the checkpoint; empty: structure and forms only
+    std::filesystem::path lora;     // an adapter that was merged into the checkpoint; empty: none
     std::filesystem::path text;     // UTF-8 text to read; empty with an empty prompt: a built-in one
     std::string prompt;
     std::filesystem::path image;  // to look at, with a vision-language directory; empty: a built-in one

@@ -30,6 +30,7 @@ struct CompressionOptions {
 struct ExportOptions {
     std::filesystem::path model;   // the checkpoint directory
     std::filesystem::path output;  // the directory to write
+    std::filesystem::path lora;    // a folder with a PEFT LoRA adapter to merge into the weights; empty: none
     std::string task = "auto";     // auto, text-generation-with-past or image-text-to-text
     CompressionOptions compression;
     std::filesystem::path report;   // JSON file with one entry per tensor; empty: none
@@ -66,6 +67,7 @@ struct TensorReport {
     std::uint64_t columns = 0;
     std::uint64_t bytes_read = 0;
     std::uint64_t bytes_written = 0;
+    std::string adapter;          // what was merged into it: "rank 8, scale 2", "replaced"; empty: nothing
     double relative_error = 0.0;  // root of the mean squared error over that of the weight; 0 when nothing is lost
 };
 

@@ -63,6 +63,7 @@ def export(
     model: Path,
     output: Path,
     *,
+    lora: Path | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
     task: Task = "auto",
@@ -91,7 +92,8 @@ def export(
     """Writes an OpenVINO model directory from a checkpoint directory or Hub id.
 
     The directory appears only when everything is done. `note` hears, among others, what is left out on purpose;
-    without it, that goes to the logger 'deltavino' as INFO.
+    without it, that goes to the logger 'deltavino' as INFO. `lora`: a folder with a PEFT LoRA adapter that is merged
+    into the weights while they are written.
     """
     if dry_run and (verify or report is not None):
         raise UsageError("dry_run writes nothing: verify and report do not go with it")
@@ -100,6 +102,7 @@ def export(
         _deltavino.ExportOptions(),
         model=resolve(model, revision, cache_dir, hears),
         output=output,
+        lora=lora,
         task=task,
         report=report,
         dry_run=dry_run,
@@ -121,6 +124,7 @@ def build(
     model: Path,
     *,
     name: str = "openvino_model",
+    lora: Path | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
     task: Task = "text-generation-with-past",
@@ -151,6 +155,7 @@ def build(
     options = fill(
         _deltavino.BuildOptions(),
         model=resolve(model, revision, cache_dir, hears),
+        lora=lora,
         task=task,
         mtp=not no_mtp,
         assume_tied_head=assume_tied_head,
@@ -185,6 +190,7 @@ def check(
     model: Path,
     *,
     against: Path | None = None,
+    lora: Path | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
     text: Path | None = None,
@@ -200,13 +206,17 @@ def check(
     """Says whether an exported directory is right, and whether weights, graph, precision or runtime are to blame.
 
     `image`: a picture for vision-language directories to look at, in place of the built-in one.
+    `lora`: the adapter that export(lora=...) merged into `against`.
     `report`: an HTML file to write, with plots.
     """
+    if lora is not None and against is None:
+        raise UsageError("lora is for the checkpoint of against")
     hears = sink(progress, note)
     options = fill(
         _deltavino.CheckOptions(),
         model=model,
         against=resolve(against, revision, cache_dir, hears) if against is not None else None,
+        lora=lora,
         text=text,
         prompt=prompt,
         image=image,

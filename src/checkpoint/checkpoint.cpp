@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/half.hpp"
 #include "checkpoint/files.hpp"
+#include "checkpoint/rows/row_source.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -12,13 +13,34 @@ namespace deltavino::checkpoint {
 
 namespace fs = std::filesystem;
 
-Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory), config_text_(read_config_text(directory)) {
+namespace {
+
+// What to say of an adapter's tensor that belongs to no tensor of the checkpoint.
+std::string unmatched(const Checkpoint& checkpoint, const std::string& stored, const std::string& weight) {
+    std::string hint;
+    const std::size_t experts = weight.find(".mlp.experts.");
+    if (weight == "lm_head.weight") {
+        hint = " (the head is the embedding, which an adapter of the head would change, too)";
+    } else if (experts != std::string::npos && checkpoint.find(weight.substr(0, experts) + ".mlp.experts.down_proj")) {
+        hint = " (the checkpoint holds the experts of a layer in one tensor)";
+    }
+    return fmt::format("tensor '{}' belongs to no tensor of the checkpoint: '{}' is not there{}", stored, weight, hint);
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const fs::path& directory, const fs::path& adapter)
+    : directory_(directory), config_text_(read_config_text(directory)) {
     ShardList shards = find_shards(directory);
     notes_ = std::move(shards.notes);
     open_shards(shards.files, shards.weight_map);
     compare_with_index(shards.weight_map);
     for (const auto& [wrapper, tensors] : taken_off_) {
         notes_.push_back(fmt::format("taken off the names of {} tensors: '{}'", tensors, wrapper));
+    }
+    if (!adapter.empty()) {
+        adapter_ = std::make_unique<Adapter>(adapter);
+        merge(*adapter_);
     }
 }
 
@@ -93,7 +115,44 @@ void Checkpoint::compare_with_index(const std::map<std::string, std::string>& we
     }
 }
 
+// Factors belong to a weight in any form; whole tensors replace plain ones of their shape.
+void Checkpoint::merge(const Adapter& adapter) {
+    Problems problems;
+    for (const auto& [name, info] : adapter.replacements()) {
+        const auto found = tensors_.find(name);
+        if (found == tensors_.end()) {
+            problems.add(unmatched(*this, info.name, name));
+            continue;
+        }
+        Tensor& tensor = found->second;
+        if (info.shape != tensor.info.shape || !is_plain_float(info.dtype) || !is_plain_float(tensor.info.dtype)) {
+            problems.add(
+                fmt::format("tensor '{}' has type {} and shape {}, and the checkpoint's '{}' {} {}, expected "
+                            "plain floats and the same shape",
+                            info.name, dtype_name(info.dtype), shape_text(info.shape), tensor.info.name,
+                            dtype_name(tensor.info.dtype), shape_text(tensor.info.shape)));
+            continue;
+        }
+        tensor.info = info;
+        tensor.file = &adapter.file();
+    }
+    for (const auto& [name, product] : adapter.products()) {
+        const std::vector<std::string> forms = stored_forms(name);
+        const auto form = std::find_if(forms.begin(), forms.end(), [&](const auto& f) { return tensors_.contains(f); });
+        if (form == forms.end()) {
+            problems.add(unmatched(*this, product.a.name, name));
+        } else {
+            tensors_[*form].added = &product;
+        }
+    }
+    problems.throw_if_any(ErrorKind::Input, fmt::format("cannot merge adapter '{}' into '{}'",
+                                                        adapter.directory().string(), directory_.string()));
+}
+
 void Checkpoint::require_unchanged() const {
+    if (adapter_) {
+        adapter_->file().require_unchanged();
+    }
     for (const std::unique_ptr<InputFile>& file : files_) {
         file->require_unchanged();
     }

@@ -110,7 +110,7 @@ private:
     void against_checkpoint(DirectoryModel& model, const Ids& ids, const std::vector<std::size_t>& wanted,
                             const Matrix& exact) {
         step("weights");
-        const Truth truth(options_.against, options_.threads, [this] { return progress_.cancelled(); });
+        const Truth truth(options_.against, options_.lora, options_.threads, [this] { return progress_.cancelled(); });
         const auto tower = model.takes_embeddings() ? read_vision_models(core_, options_.model)
                                                     : std::vector<std::shared_ptr<ov::Model>>();
         auto models = model.models();

@@ -8,8 +8,9 @@
 
 namespace deltavino::evaluation {
 
-Truth::Truth(const std::filesystem::path& checkpoint, unsigned threads, StopCheck stop)
-    : checkpoint_(checkpoint),
+Truth::Truth(const std::filesystem::path& checkpoint, const std::filesystem::path& adapter, unsigned threads,
+             StopCheck stop)
+    : checkpoint_(checkpoint, adapter),
       config_(checkpoint::read_config(checkpoint_.config_text(), (checkpoint / "config.json").string())),
       tied_head_(checkpoint::find_codes(checkpoint_, "lm_head.weight") == nullptr),
       weights_(checkpoint_, config_.text),

@@ -18,9 +18,11 @@ using reference::Matrix;
 
 class Truth {
 public:
-    // Reads the tables of the checkpoint. Throws Error as Checkpoint and read_config() do. `threads`: 0 takes one per
-    // core. `stop`, when given, is asked after each layer; true ends the work with ErrorKind::Cancelled.
-    Truth(const std::filesystem::path& checkpoint, unsigned threads, StopCheck stop = {});
+    // Reads the tables of the checkpoint. Throws Error as Checkpoint and read_config() do. `adapter`: a LoRA adapter
+    // to merge; empty: none. `threads`: 0 takes one per core. `stop`, when given, is asked after each layer; true ends
+    // the work with ErrorKind::Cancelled.
+    Truth(const std::filesystem::path& checkpoint, const std::filesystem::path& adapter, unsigned threads,
+          StopCheck stop = {});
 
     const checkpoint::ModelConfig& config() const { return config_; }
     const reference::WeightSource& weights() const { return weights_; }

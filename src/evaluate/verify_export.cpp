@@ -11,6 +11,7 @@ std::string verify_export(const std::filesystem::path& directory, const ExportOp
     CheckOptions wanted;
     wanted.model = directory;
     wanted.against = options.model;
+    wanted.lora = options.lora;
     wanted.tokens = kTokens;
     wanted.threads = options.threads;
     const CheckReport report = check(wanted, progress);

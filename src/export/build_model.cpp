@@ -25,6 +25,7 @@ using namespace exporter;
 ExportOptions as_export(const BuildOptions& options) {
     ExportOptions out;
     out.model = options.model;
+    out.lora = options.lora;
     out.task = options.task;
     out.compression = options.compression;
     out.mtp = options.mtp;

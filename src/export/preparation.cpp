@@ -1,5 +1,6 @@
 #include "export/preparation.hpp"
 
+#include "base/error.hpp"
 #include "base/text.hpp"
 #include "export/directory/side_files.hpp"
 #include "export/gpu_notes.hpp"
@@ -15,7 +16,7 @@ namespace deltavino::exporter {
 Preparation::Preparation(const ExportOptions& options, ProgressSink& progress)
     : model_(options.model),
       recipe_(options.compression),
-      checkpoint_(options.model),
+      checkpoint_(options.model, options.lora),
       plan_(models::make_plan(checkpoint_, {options.task, options.assume_tied_head, options.mtp})) {
     note_all(progress, plan_.notes);
     std::vector<std::string> quantization_notes;
@@ -24,6 +25,7 @@ Preparation::Preparation(const ExportOptions& options, ProgressSink& progress)
             fmt::format("left out: {}, {} tensors, {}", left_out.why, left_out.tensors, human_bytes(left_out.bytes)));
     }
     note_all(progress, quantization_notes);
+    describe_adapter(progress);
     const checkpoint::TextConfig& text = plan_.config.text;
     const ExpertSizes experts =
         text.moe ? ExpertSizes{text.hidden_size, text.moe->moe_intermediate_size} : ExpertSizes{};
@@ -31,11 +33,34 @@ Preparation::Preparation(const ExportOptions& options, ProgressSink& progress)
     model_type_ = vision() ? vision_model_type(plan_.config) : text.model_type;
 }
 
+void Preparation::describe_adapter(ProgressSink& progress) {
+    const checkpoint::Adapter* adapter = checkpoint_.adapter();
+    if (adapter == nullptr) {
+        return;
+    }
+    adapter_.emplace(MergedAdapter{source_of(adapter->directory()), adapter->text(), 0, 0});
+    for (const graph::TensorRow& row : plan_.table.rows()) {
+        adapter_->weights += adapter->products().contains(row.name) ? 1 : 0;
+        adapter_->replaced += adapter->replacements().contains(row.name) ? 1 : 0;
+    }
+    const std::size_t used = adapter_->weights + adapter_->replaced;
+    const std::size_t all = adapter->products().size() + adapter->replacements().size();
+    if (used == 0) {
+        fail(ErrorKind::Input,
+             "cannot merge adapter '{}': all of its {} weights are of parts that this export leaves out",
+             adapter->directory().string(), all);
+    }
+    progress.note(fmt::format("adapter '{}': merged into {} weights{}, {} tensors replaced{}", adapter_->source.name,
+                              adapter_->weights, adapter_->text.empty() ? "" : " (" + adapter_->text + ")",
+                              adapter_->replaced,
+                              used == all ? "" : fmt::format("; {} of parts that are left out", all - used)));
+}
+
 void Preparation::build(ProgressSink& progress) {
     if (recipe_.needs_sensitivities()) {
         measure_sensitivities(checkpoint_, plan_, recipe_);
     }
-    origin_.emplace(source_of(model_), model_type_, models::task_name(plan_.task), recipe_);
+    origin_.emplace(source_of(model_), adapter_, model_type_, models::task_name(plan_.task), recipe_);
     artifacts_ = make_artifacts(checkpoint_, plan_, recipe_, *origin_);
     recipe_.check_all_used();
     plan_.table.check_all_used();

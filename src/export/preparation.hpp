@@ -41,12 +41,18 @@ public:
     const Origin& origin() const { return *origin_; }  // after build()
     const std::vector<Artifact>& artifacts() const { return artifacts_; }
 
+    // Of what the export holds; nothing without --lora.
+    const std::optional<MergedAdapter>& adapter() const { return adapter_; }
+
 private:
+    void describe_adapter(ProgressSink& progress);
+
     std::filesystem::path model_;
     Recipe recipe_;
     checkpoint::Checkpoint checkpoint_;
     models::Plan plan_;
     std::string model_type_;
+    std::optional<MergedAdapter> adapter_;
     std::optional<Origin> origin_;
     std::vector<Artifact> artifacts_;
 };

@@ -12,6 +12,23 @@ namespace deltavino::exporter {
 
 namespace {
 
+constexpr const char* kReplaced = "replaced";
+
+// By a whole tensor of the adapter.
+bool is_replaced(const checkpoint::Checkpoint& checkpoint, const std::string& canonical_name) {
+    return checkpoint.adapter() != nullptr && checkpoint.adapter()->replacements().contains(canonical_name);
+}
+
+// What the adapter did to a weight; of several parts, to the first that it changed.
+std::string adapter_text(const checkpoint::Checkpoint& checkpoint, const graph::WeightJob& job) {
+    if (is_replaced(checkpoint, job.canonical_name)) {
+        return kReplaced;
+    }
+    const auto changed = std::find_if(job.sources.begin(), job.sources.end(),
+                                      [](const graph::RowSlice& slice) { return slice.tensor->added != nullptr; });
+    return changed == job.sources.end() ? std::string() : changed->tensor->added->text();
+}
+
 // Small tensors whose values are constants of the graph, widened to float32.
 void report_folded(const Artifact& artifact, const checkpoint::Checkpoint& checkpoint,
                    std::vector<TensorReport>& reports) {
@@ -20,7 +37,8 @@ void report_folded(const Artifact& artifact, const checkpoint::Checkpoint& check
         const checkpoint::TensorInfo& info = checkpoint.require(name).info;
         const std::uint64_t values = checked_product(row.shape);
         reports.push_back({artifact.name, info.name, std::string(graph::role_name(row.role)), "f32",
-                           "small, always float32", 1, values, info.bytes, values * sizeof(float), 0.0});
+                           "small, always float32", 1, values, info.bytes, values * sizeof(float),
+                           is_replaced(checkpoint, name) ? kReplaced : "", 0.0});
     }
 }
 
@@ -41,6 +59,7 @@ std::vector<TensorReport> report_tensors(const checkpoint::Checkpoint& checkpoin
                                 job.columns,
                                 0,
                                 job.stored_bytes(),
+                                adapter_text(checkpoint, job),
                                 0.0};
             for (const graph::RowSlice& slice : job.sources) {
                 report.bytes_read += slice.bytes(job.columns);
@@ -93,6 +112,9 @@ void write_report(const std::filesystem::path& path, const ExportSummary& summar
                                    {"bytes_read", tensor.bytes_read},
                                    {"bytes_written", tensor.bytes_written},
                                    {"relative_error", tensor.relative_error}});
+        if (!tensor.adapter.empty()) {
+            json["tensors"].back()["adapter"] = tensor.adapter;
+        }
     }
     write_text_file(path, json.dump(1) + "\n");
 }

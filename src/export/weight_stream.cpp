@@ -104,6 +104,13 @@ public:
         const checkpoint::TensorInfo& info = task.slice.tensor->info;
         source_.resize(static_cast<std::size_t>(task_bytes(task)));
         task.slice.tensor->file->read(info.offset + task.slice.first_row * task.slice.row_bytes(job.columns), source_);
+        if (const checkpoint::LowRank* added = task.slice.tensor->added) {
+            floats_.resize(static_cast<std::size_t>(job.columns * task.slice.rows));
+            quant::widen(graph::source_type(info.dtype), source_, floats_);
+            adapter_.add(*added, task.slice.first_row, floats_);
+            return store(task,
+                         {std::as_bytes(std::span(floats_)), quant::SourceType::F32, task.first_row, task.slice.rows});
+        }
         return store(task, {source_, graph::source_type(info.dtype), task.first_row, task.slice.rows});
     }
 
@@ -130,6 +137,9 @@ private:
             const std::uint64_t rows = std::min(most, task.slice.rows - done);
             floats_.resize(static_cast<std::size_t>(rows * job.columns));
             reader_.floats(done, floats_);
+            if (const checkpoint::LowRank* added = task.slice.tensor->added) {
+                adapter_.add(*added, task.slice.first_row + done, floats_);
+            }
             statistics.merge(
                 store(task, {std::as_bytes(std::span(floats_)), quant::SourceType::F32, task.first_row + done, rows}));
         }
@@ -219,7 +229,8 @@ private:
     std::vector<std::byte> stored_;
     quant::QuantizedBuffers buffers_;
     checkpoint::RowReader reader_;
-    std::vector<float> floats_;  // of quantized rows
+    checkpoint::LowRankReader adapter_;
+    std::vector<float> floats_;  // of quantized rows, and of those with an adapter
 };
 
 unsigned thread_count(unsigned wanted, std::size_t tasks) {

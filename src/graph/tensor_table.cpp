@@ -47,6 +47,20 @@ std::string form_problem(const checkpoint::Tensor& tensor, const TensorRow& row)
     return {};
 }
 
+// What is wrong with what an adapter adds to a weight of a row; empty when nothing is.
+std::string adapter_problem(const checkpoint::RowLookup& lookup, const TensorRow& row) {
+    const checkpoint::Tensor* tensor = lookup.source ? lookup.source->codes : lookup.plain;
+    if (tensor == nullptr || tensor->added == nullptr) {
+        return {};
+    }
+    const checkpoint::LowRank& added = *tensor->added;
+    const std::vector<std::uint64_t> shape{added.rows, added.columns};
+    return shape == row.shape
+               ? std::string()
+               : fmt::format("the adapter's '{}' and '{}' make a matrix {}, and '{}' is {}", added.a.name, added.b.name,
+                             shape_text(shape), row.name, shape_text(row.shape));
+}
+
 // Scales of the key-value cache: OpenVINO chooses its own.
 bool is_cache_scale(const std::string& name) {
     const std::size_t attention = name.find(".self_attn.");
@@ -218,6 +232,9 @@ void TensorTable::check_plain(const checkpoint::Checkpoint& checkpoint, const Fi
     const std::vector<std::string> none;
     for (std::size_t i = 0; i < rows_.size(); ++i) {
         const checkpoint::RowLookup& lookup = findings.lookups[i];
+        if (std::string problem = adapter_problem(lookup, rows_[i]); !problem.empty()) {
+            problems.add(std::move(problem));
+        }
         if (!lookup.found()) {
             problems.add(missing_problem(rows_[i], checkpoint, problems.size() < kShown ? findings.rest : none));
         } else if (lookup.plain != nullptr) {

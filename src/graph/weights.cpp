@@ -56,8 +56,13 @@ std::optional<QuantizedOrigin> origin_of(const WeightJob& job) {
     }
     const checkpoint::RowSource& source = *first.source;
     origin.text = source.text();
-    if (source.float8) {
-        return origin;
+    const bool merged = std::any_of(job.sources.begin(), job.sources.end(),
+                                    [](const RowSlice& slice) { return slice.tensor->added != nullptr; });
+    if (merged) {
+        origin.text += ", with an adapter merged in";
+    }
+    if (source.float8 || merged) {
+        return origin;  // no codes of the checkpoint hold the sum
     }
     bool symmetric = true;
     bool overflow = false;
@@ -185,8 +190,12 @@ Value Weights::assembled(const std::string& name, Role role, const ov::Shape& sh
 
 RowSlice Weights::slice_of(const Part& part, std::uint64_t columns) {
     const TensorRow& row = table_.require(part.name);
-    if (const checkpoint::Tensor* tensor = checkpoint_.find(part.name);
-        tensor != nullptr && checkpoint::is_plain_float(tensor->info.dtype)) {
+    const checkpoint::Tensor* tensor = checkpoint::find_codes(checkpoint_, part.name);
+    if (tensor != nullptr && tensor->added != nullptr && tensor->added->columns != columns) {
+        fail(ErrorKind::Unsupported, "cannot merge '{}' into '{}': the model reads it as rows of {}",
+             tensor->added->a.name, part.name, columns);
+    }
+    if (tensor != nullptr && checkpoint::is_plain_float(tensor->info.dtype)) {
         return {tensor, part.first_row, part.rows, nullptr};
     }
     std::shared_ptr<const checkpoint::RowSource>& source = sources_[part.name];
@@ -253,6 +262,10 @@ std::vector<double> Weights::values(const std::string& name) {
     table_.require(name);  // only what the table checked may be used
     folded_.insert(name);
     const checkpoint::Tensor& tensor = checkpoint_.require(name);
+    if (tensor.added != nullptr) {
+        fail(ErrorKind::Unsupported, "cannot merge '{}' into '{}': the model holds its values as constants",
+             tensor.added->a.name, name);
+    }
     const std::vector<float> stored = checkpoint_.read_floats(tensor);
     if (!std::all_of(stored.begin(), stored.end(), [](float value) { return std::isfinite(value); })) {
         fail(ErrorKind::Input, "cannot use tensor '{}' in '{}': it holds NaN or infinity", tensor.info.name,

@@ -61,14 +61,29 @@ bool decide_tied_head(const Checkpoint& checkpoint, const checkpoint::ModelConfi
     }
     const Tensor* embedding = checkpoint.find("model.embed_tokens.weight");
     // The scales of 8-bit floats would have to be the same, too.
-    const bool same =
-        embedding != nullptr && checkpoint::is_plain_float(head->info.dtype) && same_bytes(*embedding, *head);
+    const bool same = embedding != nullptr && embedding->added == nullptr && head->added == nullptr &&
+                      checkpoint::is_plain_float(head->info.dtype) && same_bytes(*embedding, *head);
     if (!same) {
         notes.push_back(
             "config.json says that the head is tied to the embedding, but 'lm_head.weight' has other values: it is "
             "kept, as transformers does");
     }
     return same;
+}
+
+// An adapter of the embedding changes the head, too, when they are one tensor.
+void require_untied_adapter(const Checkpoint& checkpoint, bool tied_head) {
+    const std::string name = "model.embed_tokens.weight";
+    const checkpoint::Adapter* adapter = checkpoint.adapter();
+    if (!tied_head || adapter == nullptr || adapter->keeps_tying() ||
+        !(adapter->products().contains(name) || adapter->replacements().contains(name))) {
+        return;
+    }
+    fail(
+        ErrorKind::Unsupported,
+        "cannot merge adapter '{}': it changes the embedding, which is the head of this model, too, and was trained as "
+        "the embedding alone (ensure_weight_tying is not true)",
+        adapter->directory().string());
 }
 
 // A task with pictures needs the tower.
@@ -135,6 +150,7 @@ Plan make_plan(const Checkpoint& checkpoint, const PlanOptions& options) {
     const auto quantization = checkpoint::read_quantization(checkpoint.config_text(), checkpoint.directory());
     plan.table.set_quantization(quantization);
     plan.tied_head = decide_tied_head(checkpoint, plan.config, options.assume_tied_head, plan.notes);
+    require_untied_adapter(checkpoint, plan.tied_head);
     add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
     if (plan.task == Task::ImageTextToText) {
         add_vision_tensors(plan.table, *plan.config.vision);

@@ -146,6 +146,17 @@ void CheckpointWeights::read_plain(const checkpoint::Tensor& tensor, std::uint64
     }
 }
 
+void CheckpointWeights::add_adapter(const checkpoint::Tensor& tensor, std::uint64_t first, MatrixRef out) {
+    if (tensor.added == nullptr) {
+        return;
+    }
+    checkpoint::LowRankReader reader;
+    for (Index i = 0; i < out.rows(); ++i) {
+        reader.add(*tensor.added, first + static_cast<std::uint64_t>(i),
+                   {&out(i, 0), static_cast<std::size_t>(out.cols())});
+    }
+}
+
 void CheckpointWeights::read_rows(const std::string& name, std::uint64_t first, MatrixRef out) const {
     const auto columns = static_cast<std::uint64_t>(out.cols());
     for (std::uint64_t done = 0; done < static_cast<std::uint64_t>(out.rows());) {
@@ -167,6 +178,7 @@ void CheckpointWeights::read_rows(const std::string& name, std::uint64_t first, 
         } else {
             read_plain(*found.plain, place.row, part);
         }
+        add_adapter(found.source ? *found.source->codes : *found.plain, place.row, part);
         done += rows;
     }
 }

@@ -10,8 +10,12 @@ RowLookup find_rows(const Checkpoint& checkpoint, const std::optional<Quantizati
     return RowFinder(checkpoint, quantization, name, shape).find();
 }
 
+std::vector<std::string> stored_forms(const std::string& name) {
+    return {name, module_of(name) + ".qweight", module_of(name) + ".weight_packed"};
+}
+
 const Tensor* find_codes(const Checkpoint& checkpoint, const std::string& name) {
-    for (const std::string& stored : {name, module_of(name) + ".qweight", module_of(name) + ".weight_packed"}) {
+    for (const std::string& stored : stored_forms(name)) {
         if (const Tensor* tensor = checkpoint.find(stored)) {
             return tensor;
         }

@@ -79,6 +79,8 @@ struct RowLookup {
 RowLookup find_rows(const Checkpoint& checkpoint, const std::optional<Quantization>& quantization,
                     const std::string& name, const std::vector<std::uint64_t>& shape);
 
+// Canonical names under which a weight's values or codes may stand: "x.weight", "x.qweight", "x.weight_packed".
+std::vector<std::string> stored_forms(const std::string& name);
 // The tensor that holds the weight's values or codes, whatever it is called; null without one.
 const Tensor* find_codes(const Checkpoint& checkpoint, const std::string& name);
 // The weight's name as the checkpoint spells it; a packed one as if it were plain: 'x.weight' for 'x.qweight'.

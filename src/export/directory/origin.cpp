@@ -88,8 +88,13 @@ Source source_of(const fs::path& checkpoint) {
     return {printable(folder.filename().string()), {}};
 }
 
-Origin::Origin(Source source, std::string model_type, std::string task, const Recipe& recipe)
-    : source_(std::move(source)), model_type_(std::move(model_type)), task_(std::move(task)), recipe_(recipe) {}
+Origin::Origin(Source source, std::optional<MergedAdapter> adapter, std::string model_type, std::string task,
+               const Recipe& recipe)
+    : source_(std::move(source)),
+      adapter_(std::move(adapter)),
+      model_type_(std::move(model_type)),
+      task_(std::move(task)),
+      recipe_(recipe) {}
 
 graph::RuntimeInfo Origin::runtime_info(ModelPart part, bool compressed) const {
     graph::RuntimeInfo info{{"deltavino/version", version()},
@@ -98,6 +103,12 @@ graph::RuntimeInfo Origin::runtime_info(ModelPart part, bool compressed) const {
                             {"deltavino/weight_format", recipe_.format_name()}};
     if (!source_.revision.empty()) {
         info.emplace_back("deltavino/source_revision", source_.revision);
+    }
+    if (adapter_) {
+        info.emplace_back("deltavino/adapter", adapter_->source.name);
+        if (!adapter_->source.revision.empty()) {
+            info.emplace_back("deltavino/adapter_revision", adapter_->source.revision);
+        }
     }
     if (!compressed || !recipe_.compresses()) {
         return info;
@@ -142,6 +153,13 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
              {"scale_search", recipe_.compresses() ? Json(options.scale_search) : Json(nullptr)},
              {"keep", options.keep},
              {"recipe", recipe_.description()}};
+    if (adapter_) {
+        own["adapter"] = {{"source", adapter_->source.name},
+                          {"source_revision", or_null(adapter_->source.revision)},
+                          {"text", adapter_->text},
+                          {"weights", adapter_->weights},
+                          {"replaced", adapter_->replaced}};
+    }
     const Json json{{"dtype", dtype},
                     {"input_info", nullptr},
                     {"save_onnx_model", false},

@@ -6,7 +6,9 @@
 #include "export/recipe.hpp"
 #include "graph/ir_writer.hpp"
 
+#include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,12 +23,22 @@ struct Source {
     std::string revision;  // empty when it is not known
 };
 
+// Of any folder, also of an adapter's.
 Source source_of(const std::filesystem::path& checkpoint);
+
+// The LoRA adapter that was merged into the weights.
+struct MergedAdapter {
+    Source source;
+    std::string text;          // "rank 8, scale 2"; empty when it holds whole tensors only
+    std::size_t weights = 0;   // of the exported ones, to which it added something
+    std::size_t replaced = 0;  // and which it replaced
+};
 
 class Origin {
 public:
     // `recipe` must have seen the architecture and outlive this.
-    Origin(Source source, std::string model_type, std::string task, const Recipe& recipe);
+    Origin(Source source, std::optional<MergedAdapter> adapter, std::string model_type, std::string task,
+           const Recipe& recipe);
 
     // Entries of a model. `compressed`: some of its weights are; then nncf's own keys are there, too, which the
     // NPU plugin (a group size of -1) and optimum-intel (which refuses to compress twice) look at.
@@ -36,6 +48,7 @@ public:
 
 private:
     Source source_;
+    std::optional<MergedAdapter> adapter_;
     std::string model_type_;
     std::string task_;
     const Recipe& recipe_;
