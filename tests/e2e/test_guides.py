@@ -18,6 +18,7 @@ import pytest
 from conftest import GOLDEN, KJV, ROOT
 from hub_server import HubServer
 from hub_support import SIDE_FILES, Hub, checkpoint_files
+from lora_support import factors_of, write_adapter
 
 sys.path.insert(0, str(ROOT / "tests" / "sources"))
 import make_variants  # noqa: E402
@@ -112,6 +113,7 @@ def test_commands_of_guides(tmp_path: Path, hub: Hub, guide: str) -> None:
     for name, picture in PICTURES.items():
         shutil.copy(KJV / "pictures" / picture, folder / name)
     shutil.copy(KJV / "held_out.txt", folder)
+    write_adapter(folder / "my-adapter", factors_of(KJV, ("q_proj", "up_proj")))
     if guide.endswith("accuracy_report.md"):  # it goes on where the first guide ended
         for bits in ("int4", "int8"):
             done = hub.run("-m", KJV, folder / f"qwen-{bits}", "--weight-format", bits,
