@@ -1,4 +1,4 @@
-"""`export --lora` against sums made with numpy, and adapters that must be refused. tests/parity has peft's own merge."""
+"""`export --lora` against sums made with numpy, and adapters that must be refused. tests/parity has peft's merge."""
 
 import json
 import shutil
@@ -76,8 +76,13 @@ def test_other_weights_stay_bit_for_bit_and_the_adapter_is_named(tmp_path):
     out = export(KJV, tmp_path / "out", "--lora", adapter, "--report", tmp_path / "report.json")
     plain = export(KJV, tmp_path / "plain")
     origin = json.loads((out / "openvino_config.json").read_text())["deltavino"]["adapter"]
-    assert origin == {"source": "my-adapter", "source_revision": None, "text": "rank 4, scale 2", "weights": len(factors),
-                      "replaced": 0}  # fmt: skip
+    assert origin == {
+        "source": "my-adapter",
+        "source_revision": None,
+        "text": "rank 4, scale 2",
+        "weights": len(factors),
+        "replaced": 0,
+    }
     assert "adapter" not in json.loads((plain / "openvino_config.json").read_text())["deltavino"]
     named = {t["name"] for t in json.loads((tmp_path / "report.json").read_text())["tensors"] if "adapter" in t}
     assert named == {module + ".weight" for module in factors}
@@ -159,7 +164,7 @@ def test_tensors_refused(tmp_path):
     module, (a, b) = next(iter(factors.items()))
     other = module.replace("q_proj", "z_proj")
     cases = {
-        "unmatched": ({other: (a, b)}, {}, INPUT, [f"'{module}.weight'".replace("q_proj", "z_proj").replace("language_model.", ""), "is not there"]),
+        "unmatched": ({other: (a, b)}, {}, INPUT, ["z_proj.weight' is not there"]),
         "rows": ({module: (a, b[:-1])}, {}, INPUT, ["make a matrix"]),
         "half": ({}, {f"{module}.lora_A.weight": a}, INPUT, ["one of its two factors"]),
         "nan": ({module: (a * np.nan, b)}, {}, INPUT, ["lora_A.weight", "NaN"]),

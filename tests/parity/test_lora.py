@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 TEXT = ("--task", "text-generation-with-past", "--disable-convert-tokenizer")
 EVERY = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "out_proj"]
 QWEN35 = [*EVERY, "in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b"]
+NEXT = ["q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "in_proj_qkvz", "in_proj_ba"]
 
 
 def tuned(checkpoint: Path, dtype: torch.dtype, kind=AutoModelForCausalLM, **config: object) -> peft.PeftModel:
@@ -87,7 +88,7 @@ CASES = {
         "dense-v2",
         {"r": 4, "lora_alpha": 4, "target_modules": ["q_proj"], "modules_to_save": ["norm", "k_proj", "lm_head"]},
     ),
-    "next": ("next-r2", {"r": 4, "lora_alpha": 8, "target_modules": [*EVERY[:4], "out_proj", "in_proj_qkvz", "in_proj_ba"]}),
+    "next": ("next-r2", {"r": 4, "lora_alpha": 8, "target_modules": NEXT}),
 }
 
 
