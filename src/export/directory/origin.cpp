@@ -99,6 +99,9 @@ graph::RuntimeInfo Origin::runtime_info(ModelPart part, bool compressed) const {
     const CompressionOptions& options = recipe_.options();
     const bool four_bit = in_four_bit(recipe_, part);
     info.emplace_back("deltavino/scale_search", options.scale_search);
+    if (four_bit && !options.calibrate.empty()) {
+        info.emplace_back("deltavino/calibration", printable(recipe_.calibration_text()));
+    }
     info.emplace_back("nncf/weight_compression/mode", nncf_mode(recipe_, part));
     info.emplace_back("nncf/weight_compression/group_size",
                       std::to_string(four_bit ? recipe_.group_size() : std::int64_t{-1}));
@@ -135,6 +138,9 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
              {"scale_search", recipe_.compresses() ? Json(options.scale_search) : Json(nullptr)},
              {"keep", options.keep},
              {"recipe", recipe_.description()}};
+    if (!options.calibrate.empty()) {
+        own["calibration"] = {{"text", recipe_.calibration_text()}, {"tokens", recipe_.calibration_tokens()}};
+    }
     const Json json{{"dtype", dtype},
                     {"input_info", nullptr},
                     {"save_onnx_model", false},
