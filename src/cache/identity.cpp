@@ -88,15 +88,15 @@ Json recipe_identity(const CachedExport& wanted) {
         return value ? Json(*value) : Json(nullptr);
     };
     Json recipe{{"task", wanted.task},
-            {"weight_format", compression.weight_format},
-            {"sym", compression.sym},
-            {"group_size", or_null(compression.group_size)},
-            {"group_size_fallback", compression.group_size_fallback},
-            {"ratio", or_null(compression.ratio)},
-            {"backup_precision", compression.backup_precision},
-            {"all_layers", compression.all_layers},
-            {"keep", compression.keep},
-            {"scale_search", compression.scale_search}};
+                {"weight_format", compression.weight_format},
+                {"sym", compression.sym},
+                {"group_size", or_null(compression.group_size)},
+                {"group_size_fallback", compression.group_size_fallback},
+                {"ratio", or_null(compression.ratio)},
+                {"backup_precision", compression.backup_precision},
+                {"all_layers", compression.all_layers},
+                {"keep", compression.keep},
+                {"scale_search", compression.scale_search}};
     if (!compression.calibrate.empty()) {
         recipe["calibrate"] = compression.calibrate.string();
         recipe["calibration_tokens"] = compression.calibration_tokens;

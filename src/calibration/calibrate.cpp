@@ -191,8 +191,7 @@ private:
         for (std::size_t w = 0; w < exact_states_.size(); ++w) {
             tick();
             Capture exact(half.last, false);
-            exact_states_[w] +=
-                half.forward(norm(exact_states_[w], half.norm), {job_.weights, job_.threads, &exact});
+            exact_states_[w] += half.forward(norm(exact_states_[w], half.norm), {job_.weights, job_.threads, &exact});
             if (wanted) {
                 Capture stored(half.last, true);
                 try {
@@ -313,10 +312,10 @@ private:
         if (found.feedback == nullptr) {
             quant::QuantizedBuffers buffers;
             const quant::QuantizedRows out = buffers.resized(scheme, rows, columns);
-            quant::quantize_rows(scheme, quant::Search::LeastError,
-                                 {reinterpret_cast<const std::byte*>(weight.data()), quant::SourceType::F32, rows,
-                                  columns, false},
-                                 {}, out);
+            quant::quantize_rows(
+                scheme, quant::Search::LeastError,
+                {reinterpret_cast<const std::byte*>(weight.data()), quant::SourceType::F32, rows, columns, false}, {},
+                out);
             return quant::codes_of(scheme, rows, columns, {out.packed, out.zero_points, out.scales});
         }
         if (found.drift.empty()) {
@@ -340,8 +339,8 @@ private:
 
     // Says where the work is, and ends it when it is to end. On the thread that runs it all.
     void tick() {
-        job_.progress.update(
-            fmt::format("calibration, layer {} of {}", layer_ + 1, job_.config.num_hidden_layers), done_, total_);
+        job_.progress.update(fmt::format("calibration, layer {} of {}", layer_ + 1, job_.config.num_hidden_layers),
+                             done_, total_);
         if (job_.progress.cancelled()) {
             fail(ErrorKind::Cancelled, "stopped");
         }

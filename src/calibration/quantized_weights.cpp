@@ -45,8 +45,8 @@ void QuantizedWeights::read_rows(const std::string& name, std::uint64_t first, r
             const auto next = known->second.upper_bound(row);
             const std::uint64_t count =
                 next == known->second.end() ? rows - done : std::min(rows - done, next->first - row);
-            others_.read_rows(name, row,
-                              out.middleRows(static_cast<reference::Index>(done), static_cast<reference::Index>(count)));
+            others_.read_rows(
+                name, row, out.middleRows(static_cast<reference::Index>(done), static_cast<reference::Index>(count)));
             done += count;
             continue;
         }

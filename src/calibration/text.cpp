@@ -20,10 +20,12 @@ constexpr std::size_t kPieces = 64;
 constexpr std::uint64_t kSeed = 13;
 
 // Languages, prose, questions and code: a model goes on in kind.
-constexpr std::array<std::string_view, 16> kOpenings{
-    "The", "In the beginning", "# Introduction\n\n", "def main(", "Question: What is", "Once upon a time",
-    "#include <", "\xE4\xBB\x8A\xE5\xA4\xA9", "Der", "La", "And he said unto them,", "{\"name\": \"",
-    "Step 1:", "The history of", "1. ", "Theorem."};
+constexpr std::array<std::string_view, 16> kOpenings{"The",        "In the beginning",         "# Introduction\n\n",
+                                                     "def main(",  "Question: What is",        "Once upon a time",
+                                                     "#include <", "\xE4\xBB\x8A\xE5\xA4\xA9", "Der",
+                                                     "La",         "And he said unto them,",   "{\"name\": \"",
+                                                     "Step 1:",    "The history of",           "1. ",
+                                                     "Theorem."};
 
 bool continues_character(char byte) {
     return (static_cast<unsigned char>(byte) & 0xc0u) == 0x80u;

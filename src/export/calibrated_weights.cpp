@@ -39,8 +39,7 @@ std::vector<std::string> write_calibrated(const CalibrationRun& run, std::vector
         const graph::WeightJob& job = *weight.job;
         if (is_calibrated(job, run.config)) {
             by_name.emplace(job.canonical_name, &weight);
-            candidates.emplace(job.canonical_name,
-                               calibration::Candidate{*job.storage.scheme, job.rows, job.columns});
+            candidates.emplace(job.canonical_name, calibration::Candidate{*job.storage.scheme, job.rows, job.columns});
             weight.written = quant::BlockStatistics();
         }
     }
@@ -63,8 +62,8 @@ std::vector<std::string> write_calibrated(const CalibrationRun& run, std::vector
     std::vector<std::string> notes{fmt::format("calibrated {} weights on {} windows of {} tokens", candidates.size(),
                                                run.windows.size(), run.windows.front().size())};
     if (left.weights > 0) {
-        notes.push_back(fmt::format("{} weights get only zeros on the text: their codes come from themselves alone",
-                                    left.weights));
+        notes.push_back(
+            fmt::format("{} weights get only zeros on the text: their codes come from themselves alone", left.weights));
     }
     if (left.experts > 0) {
         notes.push_back(fmt::format(

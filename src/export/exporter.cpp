@@ -219,8 +219,7 @@ private:
                     {prepared_.checkpoint(), prepared_.plan().config.text, text, options_.threads}, weights, progress_);
                 notes.insert(notes.end(), done.begin(), done.end());
             };
-            statistics =
-                stream_artifacts(prepared_.artifacts(), directory.path(), streaming, progress_, {}, calibrate);
+            statistics = stream_artifacts(prepared_.artifacts(), directory.path(), streaming, progress_, {}, calibrate);
         } else {
             statistics = stream_artifacts(prepared_.artifacts(), directory.path(), streaming, progress_, beside);
         }

@@ -105,7 +105,9 @@ quant::Search Recipe::search() const {
 
 std::string Recipe::calibration_text() const {
     const std::filesystem::path& file = state_->options.calibrate;
-    return file.empty() ? "" : file == kSelf ? "text that the model wrote itself" : "'" + file.filename().string() + "'";
+    return file.empty()    ? ""
+           : file == kSelf ? "text that the model wrote itself"
+                           : "'" + file.filename().string() + "'";
 }
 
 std::uint64_t Recipe::calibration_tokens() const {
@@ -150,9 +152,10 @@ std::vector<std::string> Recipe::description() const {
     lines.push_back("in_proj_a, in_proj_b, conv1d, routers and gates: as stored, few bytes whose errors compound");
     lines.push_back("norms, A_log, dt_bias: float32");
     if (!state.options.calibrate.empty()) {
-        lines.push_back(fmt::format("4-bit codes: those that change least what the layers put out on {}, of which {} "
-                                    "tokens were run at most",
-                                    calibration_text(), calibration_tokens()));
+        lines.push_back(
+            fmt::format("4-bit codes: those that change least what the layers put out on {}, of which {} "
+                        "tokens were run at most",
+                        calibration_text(), calibration_tokens()));
     }
     lines.push_back(state.options.scale_search == "nncf"
                         ? "scales: as nncf chooses them"

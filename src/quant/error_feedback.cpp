@@ -135,8 +135,7 @@ private:
         const Scheme scheme{scheme_.format, scheme_.group_size};
         const RowBlock block{reinterpret_cast<const std::byte*>(wanted.data()), SourceType::F32, rows_, width, false};
         quantize_rows(scheme, Search::LeastError, block, importance, buffers_.resized(scheme, rows_, width));
-        const CodeRows found =
-            codes_of(scheme, rows_, width, {buffers_.packed, buffers_.zero_points, buffers_.scales});
+        const CodeRows found = codes_of(scheme, rows_, width, {buffers_.packed, buffers_.zero_points, buffers_.scales});
         for (std::uint64_t row = 0; row < rows_; ++row) {
             scale(row, group) = storable(found.scales[row]);
             codes_.zero_points[row * codes_.groups() + group] = found.zero_points[row];
@@ -161,13 +160,12 @@ private:
         std::vector<float> turned(rows_ * width);
         for (std::uint64_t row = 0; row < rows_; ++row) {
             for (std::uint64_t k = 0; k < width; ++k) {
-                levels[row * width + k] =
-                    static_cast<float>(levels_[row * columns_ + first + k] - zero(row, group));
+                levels[row * width + k] = static_cast<float>(levels_[row * columns_ + first + k] - zero(row, group));
             }
         }
         const ProductRows of_group{levels.data(), rows_, width};
-        product(of_group, {feedback_.moments_.data() + first * columns_ + first, width, columns_}, width,
-                turned.data(), width);
+        product(of_group, {feedback_.moments_.data() + first * columns_ + first, width, columns_}, width, turned.data(),
+                width);
         for (std::uint64_t row = 0; row < rows_; ++row) {
             float* own = levels.data() + row * width;
             const float slope = dot(gradient_.data() + row * columns_ + first, own, width);
@@ -212,8 +210,8 @@ private:
     std::uint64_t columns_;
     std::uint64_t rows_;
     std::span<const float> target_;
-    std::vector<float> errors_;         // target - what the codes stand for; 0 where none is chosen yet
-    std::vector<float> gradient_;       // errors H
+    std::vector<float> errors_;    // target - what the codes stand for; 0 where none is chosen yet
+    std::vector<float> gradient_;  // errors H
     std::vector<float> temporary_;
     std::vector<std::uint8_t> levels_;  // one code each
     CodeRows codes_;

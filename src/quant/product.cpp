@@ -19,8 +19,8 @@ constexpr std::size_t kLanes = sizeof(Lanes) / sizeof(float);
 
 // kTokens x kRows sums at once: enough for every load to be used several times, few enough for the registers.
 template <std::size_t kTokens, std::size_t kRows>
-[[gnu::always_inline]] inline void tile(const float* x, std::size_t x_stride, const float* w,
-                                        std::size_t w_stride, std::size_t columns, float* y, std::size_t y_stride) {
+[[gnu::always_inline]] inline void tile(const float* x, std::size_t x_stride, const float* w, std::size_t w_stride,
+                                        std::size_t columns, float* y, std::size_t y_stride) {
     Lanes sums[kTokens][kRows] = {};
     std::size_t i = 0;
     for (; i + kLanes <= columns; i += kLanes) {
@@ -65,7 +65,8 @@ void product(const ProductRows& x, const ProductRows& w, std::size_t columns, fl
         const float* rows = w.values + r * w.stride;
         std::size_t t = 0;
         for (; t + kTokens <= x.rows; t += kTokens) {
-            tile<kTokens, kRows>(x.values + t * x.stride, x.stride, rows, w.stride, columns, y + t * y_stride + r, y_stride);
+            tile<kTokens, kRows>(x.values + t * x.stride, x.stride, rows, w.stride, columns, y + t * y_stride + r,
+                                 y_stride);
         }
         for (; t < x.rows; ++t) {
             tile<1, kRows>(x.values + t * x.stride, x.stride, rows, w.stride, columns, y + t * y_stride + r, y_stride);
@@ -73,7 +74,8 @@ void product(const ProductRows& x, const ProductRows& w, std::size_t columns, fl
     }
     for (; r < w.rows; ++r) {
         for (std::size_t t = 0; t < x.rows; ++t) {
-            tile<1, 1>(x.values + t * x.stride, x.stride, w.values + r * w.stride, w.stride, columns, y + t * y_stride + r, y_stride);
+            tile<1, 1>(x.values + t * x.stride, x.stride, w.values + r * w.stride, w.stride, columns,
+                       y + t * y_stride + r, y_stride);
         }
     }
 }

@@ -15,9 +15,8 @@ Matrix hidden_norm(ConstMatrixRef x, const Context& context, const std::string& 
 
 Matrix mixer(ConstMatrixRef normed, const Context& context, const std::string& layer, LayerKind kind,
              const TextConfig& config, const Rotary& rotary) {
-    return kind == LayerKind::LinearAttention
-               ? gated_delta_net(normed, context, layer + "linear_attn.", config)
-               : gated_attention(normed, context, layer + "self_attn.", config, rotary);
+    return kind == LayerKind::LinearAttention ? gated_delta_net(normed, context, layer + "linear_attn.", config)
+                                              : gated_attention(normed, context, layer + "self_attn.", config, rotary);
 }
 
 Matrix feed_forward(ConstMatrixRef normed, const Context& context, const std::string& layer, const TextConfig& config) {

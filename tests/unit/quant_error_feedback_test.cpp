@@ -77,8 +77,7 @@ TEST_P(QuantErrorFeedback, HalvesTheErrorOfTheOutput) {
     const Weight weight = heavy_weight(kRows, kColumns);
     const Weight x = inputs(600);
     const ErrorFeedback feedback(kColumns, moments(x, x), 0.01);
-    const std::vector<float> nearest =
-        read_back(scheme, weight, quantize(scheme, Search::LeastError, weight.block()));
+    const std::vector<float> nearest = read_back(scheme, weight, quantize(scheme, Search::LeastError, weight.block()));
     const std::vector<float> ours = values_of(feedback.quantize(scheme, weight.values));
     const double before = output_difference(x, nearest, x, weight.values);
     EXPECT_LT(output_difference(x, ours, x, weight.values), 0.5 * before);
@@ -115,8 +114,7 @@ TEST_P(QuantErrorFeedback, RowsDoNotDependOnEachOther) {
     const std::vector<float> all = values_of(feedback.quantize(scheme, weight.values));
     const std::span<const float> values(weight.values);
     for (const std::uint64_t first : {0, 7, 39}) {
-        const std::vector<float> one =
-            values_of(feedback.quantize(scheme, values.subspan(first * kColumns, kColumns)));
+        const std::vector<float> one = values_of(feedback.quantize(scheme, values.subspan(first * kColumns, kColumns)));
         EXPECT_TRUE(std::equal(one.begin(), one.end(), all.begin() + static_cast<std::ptrdiff_t>(first * kColumns)));
     }
 }
@@ -129,8 +127,7 @@ TEST(QuantErrorFeedback, WithoutCorrelationItIsTheSearch) {
         identity[i * kColumns + i] = 2.0f;
     }
     const ErrorFeedback feedback(kColumns, identity, 0.01);
-    const std::vector<float> nearest =
-        read_back(scheme, weight, quantize(scheme, Search::LeastError, weight.block()));
+    const std::vector<float> nearest = read_back(scheme, weight, quantize(scheme, Search::LeastError, weight.block()));
     const double before = feedback.output_error(difference(weight.values, nearest));
     const double after =
         feedback.output_error(difference(weight.values, values_of(feedback.quantize(scheme, weight.values))));
