@@ -1,7 +1,7 @@
 # `make` prints what there is; README.md says what it needs.
 .PHONY: help setup build build-tests demo test unit parity fresh gpu dev format tidy \
   sanitize assertions clang fuzz clean
-.PHONY: wheel dist packages
+.PHONY: wheel dist packages docs
 
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
@@ -22,6 +22,7 @@ help:
 	@echo 'make wheel    the Python package of this Python, in dist/'
 	@echo 'make dist     the program with the libraries of OpenVINO as one archive, in dist/'
 	@echo 'make packages both, and their tests in environments of their own'
+	@echo 'make docs     the documents as a site, in build-docs/site'
 	@echo 'make fresh    make demo and make test in a new minimal Debian (needs root; DISTRO=bookworm or trixie)'
 	@echo 'make format, tidy, clang, assertions, sanitize, fuzz    the other gates of .ci/run'
 	@echo 'make clean    removes what was built'
@@ -67,6 +68,12 @@ dist: build
 
 packages: wheel dist
 	@.venv-wheel/bin/python -m pytest -q tests/wheel
+
+docs: build
+	@tools/setup.sh --docs
+	@$(PYTHON) tools/docs.py build/deltavino build-docs/pages
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+	@echo 'docs: build-docs/site/index.html'
 
 dev: setup
 	@tools/setup.sh --dev

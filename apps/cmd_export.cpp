@@ -10,23 +10,6 @@ namespace deltavino::app {
 
 namespace {
 
-// --verify: a finished export that is not what the checkpoint says does not appear.
-std::string verified(const std::filesystem::path& directory, const ExportOptions& options) {
-    constexpr std::size_t kTokens = 64;
-    ProgressBar progress(ProgressUnit::Items);
-    CheckOptions wanted;
-    wanted.model = directory;
-    wanted.against = options.model;
-    wanted.tokens = kTokens;
-    wanted.threads = options.threads;
-    const CheckReport report = check(wanted, progress);
-    if (!report.good) {
-        throw Error(ErrorKind::Internal, fmt::format("cannot export '{}': the result was checked and found wrong: {}",
-                                                     options.model.string(), report.verdict));
-    }
-    return report.verdict;
-}
-
 void print_dry_run(const ExportSummary& summary, const ExportOptions& options) {
     std::vector<std::vector<std::string>> files{{"file", "size"}};
     std::uint64_t bytes = 0;
@@ -65,7 +48,8 @@ int run_export(const ExportCommand& command) {
     std::string verdict;
     if (command.verify) {
         options.before_publishing = [&](const std::filesystem::path& directory) {
-            verdict = verified(directory, options);
+            ProgressBar progress(ProgressUnit::Items);
+            verdict = verify_export(directory, options, progress);
         };
     }
     if (!command.refused.empty()) {

@@ -49,6 +49,8 @@ void print_json(const Answer& answer) {
         {"context_tokens", answer.context_tokens},
         {"first_token_seconds", answer.first_token_seconds},
         {"later_token_seconds", answer.later_token_seconds},
+        {"drafted_tokens", answer.drafted_tokens},
+        {"accepted_tokens", answer.accepted_tokens},
     };
     put(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
@@ -69,6 +71,11 @@ void print_statistics(const Answer& answer) {
         const std::size_t later = answer.ids.size() - 1;
         text +=
             fmt::format(", then {} at {:.1f} tokens/s", later, static_cast<double>(later) / answer.later_token_seconds);
+    }
+    if (answer.drafted_tokens > 0) {
+        text += fmt::format(
+            ", {} of {} drafted tokens accepted ({:.0f} %)", answer.accepted_tokens, answer.drafted_tokens,
+            100.0 * static_cast<double>(answer.accepted_tokens) / static_cast<double>(answer.drafted_tokens));
     }
     if (answer.finish == FinishReason::Length) {
         text += fmt::format("; stopped at the limit of {} tokens (--max-new-tokens)", answer.ids.size());

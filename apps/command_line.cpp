@@ -75,11 +75,14 @@ CLI::Option* declare(CLI::App& parser, const Option& option) {
     if (option.values == Values::None) {
         return parser.add_flag(option.names);
     }
+    // From 2.4 on CLI11 takes an argument 'model' and an option '--model' for one and the same name.
+    const bool positional = option.names.front() != '-';
+    const std::string names = positional ? option.names + '#' : option.names;
     // What becomes of the values is decided later, in the order in which they were typed.
-    CLI::Option* declared = parser.add_option(option.names, [](const CLI::results_t&) { return true; }, "");
+    CLI::Option* declared = parser.add_option(names, [](const CLI::results_t&) { return true; }, "");
     declared->type_size(1);
     declared->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    if (option.names.front() != '-' && option.values == Values::One) {
+    if (positional && option.values == Values::One) {
         declared->expected(1);
         return declared;
     }

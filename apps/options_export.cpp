@@ -149,6 +149,8 @@ Command export_options(ExportCommand& out) {
                  [&options]() { options.sync = false; });
     command.flag("--disable-convert-tokenizer", "Do not write the tokenizer and detokenizer models",
                  [&options]() { options.convert_tokenizer = false; });
+    command.flag("--no-mtp", "Leave out the multi-token-prediction model, which drafts tokens",
+                 [&options]() { options.mtp = false; });
     command.flag("--assume-tied-head",
                  "Use the embedding as the head when config.json says untied but no head is there",
                  [&options]() { options.assume_tied_head = true; });

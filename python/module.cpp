@@ -91,6 +91,7 @@ void bind_options(nb::module_& m) {
         .def_rw("force", &ExportOptions::force)
         .def_rw("sync", &ExportOptions::sync)
         .def_rw("convert_tokenizer", &ExportOptions::convert_tokenizer)
+        .def_rw("mtp", &ExportOptions::mtp)
         .def_rw("assume_tied_head", &ExportOptions::assume_tied_head)
         .def_rw("allow_nonfinite", &ExportOptions::allow_nonfinite)
         .def_rw("threads", &ExportOptions::threads)
@@ -100,6 +101,7 @@ void bind_options(nb::module_& m) {
         .def_rw("model", &BuildOptions::model)
         .def_rw("task", &BuildOptions::task)
         .def_rw("compression", &BuildOptions::compression)
+        .def_rw("mtp", &BuildOptions::mtp)
         .def_rw("assume_tied_head", &BuildOptions::assume_tied_head)
         .def_rw("allow_nonfinite", &BuildOptions::allow_nonfinite)
         .def_rw("threads", &BuildOptions::threads);
@@ -129,6 +131,7 @@ void bind_options(nb::module_& m) {
         .def_rw("device", &RunnerOptions::device)
         .def_rw("precision", &RunnerOptions::precision)
         .def_rw("threads", &RunnerOptions::threads)
+        .def_rw("speculate", &RunnerOptions::speculate)
         .def_rw("one_question", &RunnerOptions::one_question);
     nb::class_<GenerateOptions>(m, "GenerateOptions")
         .def(nb::init<>())
@@ -200,7 +203,9 @@ void bind_results(nb::module_& m) {
         .def_ro("context_tokens", &Answer::context_tokens)
         .def_ro("finish", &Answer::finish)
         .def_ro("first_token_seconds", &Answer::first_token_seconds)
-        .def_ro("later_token_seconds", &Answer::later_token_seconds);
+        .def_ro("later_token_seconds", &Answer::later_token_seconds)
+        .def_ro("drafted_tokens", &Answer::drafted_tokens)
+        .def_ro("accepted_tokens", &Answer::accepted_tokens);
 }
 
 void bind_calls(nb::module_& m) {
@@ -213,18 +218,15 @@ void bind_calls(nb::module_& m) {
              Sink& sink) { return sink.run([&] { return resolve_checkpoint(model, {revision, cache_dir}, sink); }); });
     m.def(
         "export_model",
-        [](ExportOptions options, const nb::object& before_publishing, Sink& sink) {
-            if (!before_publishing.is_none()) {
+        [](ExportOptions options, bool verify, Sink& sink) {
+            if (verify) {
                 options.before_publishing = [&](const std::filesystem::path& directory) {
-                    sink.call([&] { before_publishing(directory); });
-                    if (sink.cancelled()) {
-                        throw Error(ErrorKind::Cancelled, "stopped");
-                    }
+                    verify_export(directory, options, sink);
                 };
             }
             return sink.run([&] { return export_model(options, sink); });
         },
-        nb::arg("options"), nb::arg("before_publishing").none(), nb::arg("sink"));
+        nb::arg("options"), nb::arg("verify"), nb::arg("sink"));
     m.def("inspect", [](const std::filesystem::path& path, const std::string& device) {
         const nb::gil_scoped_release released;
         return inspect(path, device).json();

@@ -33,13 +33,12 @@ cp "$packages"/openvino_tokenizers-*.dist-info/{LICENSE,third-party-programs.txt
 # Libraries of this system, without those that every one has.
 everywhere='linux-vdso|ld-linux|libc\.|libm\.|libdl\.|libpthread\.|librt\.|libresolv\.|libstdc\+\+|libgcc_s'
 everywhere+='|libopenvino|libtbb'
-ldd "$program" | awk '$2 == "=>" { print $1, $3 }' | grep -vE "^($everywhere)" | while read -r soname path; do
+libraries=$(ldd "$program" | awk '$2 == "=>" { print $1, $3 }' | grep -vE "^($everywhere)")
+while read -r soname path; do
   cp -L "$path" "$root/lib/$soname"
-  real=$(realpath "$path")
-  package=$({ dpkg -S "$real" "${real#/usr}" 2>/dev/null || true; } | head -n 1 | cut -d: -f1)
-  [ -n "$package" ] || { echo "dist: no package has $path" >&2; exit 1; }
-  cp -L "/usr/share/doc/$package/copyright" "$root/share/licenses/$package"
-done
+done <<<"$libraries"
+# shellcheck disable=SC2046
+.venv/bin/python tools/licences.py "$root/share/licenses" $(awk '{ print $2 }' <<<"$libraries")
 
 cp LICENSE "$root/share/licenses/deltavino"
 "$program" help --man >"$root/share/man/man1/deltavino.1"

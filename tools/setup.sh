@@ -7,6 +7,7 @@
 #   tools/setup.sh --dev      what the gates of CI need: clang, .venv-dev
 #   tools/setup.sh --fuzz     what `make fuzz` needs: clang and its runtime
 #   tools/setup.sh --wheel    what `make wheel` needs: .venv-wheel
+#   tools/setup.sh --docs     what `make docs` needs: .venv-docs
 #   tools/setup.sh --fresh    what `make fresh` needs: debootstrap
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -126,6 +127,7 @@ case "${1:-}" in
   --wheel)
     packages zsh fish groff-base $(python_packages) $(python_headers) && environment .venv-wheel requirements-wheel.txt
     ;;
+  --docs) packages $(python_packages) && environment .venv-docs requirements-docs.txt ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
   --fuzz) packages clang-19 libclang-rt-19-dev ;;
   "")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the wheel of the running Python into dist/: the libraries of Debian that it needs are put into it, those of
-# OpenVINO stay in the package openvino. Says its size and the oldest glibc it runs with, which is that of the
-# libraries of the machine that builds it.
+# Builds the wheel of the running Python into dist/: the libraries of Debian that it needs are put into it with their
+# licences, those of OpenVINO stay in the package openvino. Says its size and the oldest glibc it runs with, which is
+# that of the libraries of the machine that builds it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$PWD/.venv-wheel/bin
@@ -15,5 +15,6 @@ PATH=$bin:$PATH "$bin/python" -m pip --disable-pip-version-check wheel . --no-de
 PATH=$bin:$PATH "$bin/auditwheel" repair --plat auto --strip --exclude 'libopenvino*' -w dist "$raw"/*.whl \
   >$raw/auditwheel.log 2>&1 || { tail -n 40 $raw/auditwheel.log >&2; exit 1; }
 for wheel in dist/*.whl; do
+  "$bin/python" tools/licences.py --wheel "$raw"/*.whl "$wheel"
   echo "wheel: $wheel, $(du -k "$wheel" | cut -f1) kB"
 done

@@ -17,11 +17,12 @@ class Model;
 
 namespace deltavino {
 
-// As for an export. Of the task 'image-text-to-text' all five models are made.
+// As for an export. Of the task 'image-text-to-text' all models are made.
 struct BuildOptions {
     std::filesystem::path model;  // the checkpoint directory
     std::string task = "text-generation-with-past";
     CompressionOptions compression;
+    bool mtp = true;  // make the multi-token-prediction model, too, when the checkpoint has its layer
     bool assume_tied_head = false;
     bool allow_nonfinite = false;
     unsigned threads = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deltavino/error.hpp>
+#include <deltavino/export.hpp>
 #include <deltavino/progress.hpp>
 
 #include <cstddef>
@@ -86,6 +87,10 @@ struct CheckReport {
 // Throws Error when the directory, the checkpoint or the text cannot be read at all; what is wrong with a model
 // that can be read is in the report.
 CheckReport check(const CheckOptions& options, ProgressSink& progress);
+
+// For ExportOptions::before_publishing: a short check of the finished `directory` against the checkpoint of the export.
+// Returns the verdict; throws ErrorKind::Internal when it is bad, so that the directory does not appear.
+std::string verify_export(const std::filesystem::path& directory, const ExportOptions& options, ProgressSink& progress);
 
 // The report for people, for programs, and as one HTML page without scripts or links.
 std::string check_text(const CheckReport& report);

@@ -40,6 +40,7 @@ struct ExportOptions {
     bool force = false;             // replace `output` when it exists and an export wrote it
     bool sync = true;               // wait until the files are on the disk before they appear
     bool convert_tokenizer = true;  // write the tokenizer and detokenizer models
+    bool mtp = true;                // write the multi-token-prediction model when the checkpoint has its layer
     bool assume_tied_head = false;  // use the embedding when config.json says untied and there is no head
     bool allow_nonfinite = false;   // export weights that hold NaN or infinity
     unsigned threads = 0;           // 0: one per core

@@ -20,8 +20,14 @@ struct RunnerOptions {
     std::string device = "CPU";   // as OpenVINO names it
     std::string precision;  // f32, bf16 or f16; empty: what the device prefers. f32 also keeps the states unquantized
     unsigned threads = 0;   // of the device's inference; 0: the device chooses
+    // Tokens that the multi-token-prediction model drafts at a time, which the language model then checks together; 0:
+    // none. The answers are the same.
+    std::uint64_t speculate = 0;
     bool one_question = false;  // only one question will be asked: nothing is kept for a second, which saves a little
 };
+
+// The most that RunnerOptions::speculate can be.
+inline constexpr std::uint64_t kMostSpeculation = 32;
 
 // Used when neither the caller nor generation_config.json gives a limit.
 inline constexpr std::uint64_t kDefaultMaxNewTokens = 512;
@@ -57,8 +63,10 @@ struct Answer {
     std::vector<std::int64_t> prompt_ids;  // the tokens that were fed, one placeholder for each merged patch
     std::uint64_t context_tokens = 0;      // tokens that the states held before
     FinishReason finish = FinishReason::EndOfSequence;
-    double first_token_seconds = 0.0;  // from the call to the first token
-    double later_token_seconds = 0.0;  // all the others together
+    double first_token_seconds = 0.0;   // from the call to the first token
+    double later_token_seconds = 0.0;   // all the others together
+    std::uint64_t drafted_tokens = 0;   // guessed by the multi-token-prediction model
+    std::uint64_t accepted_tokens = 0;  // of these, that came into the answer
 };
 
 // Gets text as it is generated: whole UTF-8 characters, never empty.
@@ -70,7 +78,8 @@ using TextSink = std::function<void(std::string_view)>;
 // before its first token, the conversation is as if the question had not been asked.
 class Runner {
 public:
-    // Loads everything. `progress` hears warnings, is asked whether to stop, and must outlive the runner.
+    // Loads everything. Throws ErrorKind::Input when it shall speculate and the directory has no model that drafts.
+    // `progress` hears warnings, is asked whether to stop, and must outlive the runner.
     Runner(const RunnerOptions& options, ProgressSink& progress);
     ~Runner();
     Runner(const Runner&) = delete;

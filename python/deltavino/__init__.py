@@ -71,6 +71,7 @@ def export(
     verify: bool = False,
     no_sync: bool = False,
     disable_convert_tokenizer: bool = False,
+    no_mtp: bool = False,
     assume_tied_head: bool = False,
     allow_nonfinite: bool = False,
     threads: int = 0,
@@ -106,6 +107,7 @@ def export(
         force=force,
         sync=not no_sync,
         convert_tokenizer=not disable_convert_tokenizer,
+        mtp=not no_mtp,
         assume_tied_head=assume_tied_head,
         allow_nonfinite=allow_nonfinite,
         threads=threads,
@@ -113,12 +115,7 @@ def export(
                                 all_layers, keep, scale_search, calibrate, calibration_tokens),
     )  # fmt: skip
 
-    def verified(directory: Path) -> None:
-        found = check(directory, against=options.model, tokens=64, threads=threads, progress=progress, note=note)
-        if not found.good:
-            raise BugError(f"cannot export '{model}': the result was checked and found wrong: {found.verdict}")
-
-    return _deltavino.export_model(options, verified if verify else None, hears)
+    return _deltavino.export_model(options, verify, hears)
 
 
 def build(
@@ -128,6 +125,7 @@ def build(
     revision: str | None = None,
     cache_dir: Path | None = None,
     task: Task = "text-generation-with-past",
+    no_mtp: bool = False,
     assume_tied_head: bool = False,
     allow_nonfinite: bool = False,
     threads: int = 0,
@@ -155,6 +153,7 @@ def build(
         _deltavino.BuildOptions(),
         model=resolve(model, revision, cache_dir, hears),
         task=task,
+        mtp=not no_mtp,
         assume_tied_head=assume_tied_head,
         allow_nonfinite=allow_nonfinite,
         threads=threads,

@@ -23,6 +23,7 @@ class Runner:
         device: str = "CPU",
         precision: str | None = None,
         threads: int = 0,
+        speculate: int = 0,
         weight_format: StoredFormat | None = None,
         sym: bool = False,
         group_size: int | None = None,
@@ -35,7 +36,12 @@ class Runner:
             model, weight_format, sym, group_size, task, revision, cache_dir, threads, sink(None, note)
         )
         options = fill(
-            _deltavino.RunnerOptions(), model=directory, device=device, precision=precision, threads=threads
+            _deltavino.RunnerOptions(),
+            model=directory,
+            device=device,
+            precision=precision,
+            threads=threads,
+            speculate=speculate,
         )
         self._runner = _deltavino.Runner(options, hearer(note))
         self._busy = threading.Lock()
@@ -132,6 +138,7 @@ def generate(
     device: str = "CPU",
     precision: str | None = None,
     threads: int = 0,
+    speculate: int = 0,
     weight_format: StoredFormat | None = None,
     sym: bool = False,
     group_size: int | None = None,
@@ -158,6 +165,7 @@ def generate(
         device=device,
         precision=precision,
         threads=threads,
+        speculate=speculate,
         weight_format=weight_format,
         sym=sym,
         group_size=group_size,

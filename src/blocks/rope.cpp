@@ -87,6 +87,12 @@ Rotary multimodal_rotary(const Value& position_ids, const checkpoint::RopeConfig
     return rotary_of(frequencies, config);
 }
 
+Rotary given_rotary(const Value& position_ids, const checkpoint::RopeConfig& config) {
+    const std::vector<float> inverse = inverse_frequencies(config);
+    const Value per_token = convert(unsqueeze(position_ids, integer(-1)), ov::element::f32);  // [B, S, 1]
+    return rotary_of(matmul(per_token, floats(inverse, {1, 1, inverse.size()}), false, false), config);
+}
+
 Value apply_rotary(const Value& x, const Rotary& rotary) {
     const Value a = slice(x, 0, rotary.dims, 3);
     const Value first = slice(a, 0, rotary.dims / 2, 3);

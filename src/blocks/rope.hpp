@@ -43,6 +43,9 @@ Rotary sequential_rotary(const graph::Value& past_tokens, const graph::Value& in
 // j % 3 == 2 and j < 3 * section[2], else temporal.
 Rotary multimodal_rotary(const graph::Value& position_ids, const checkpoint::RopeConfig& config);
 
+// Positions that the caller gives: position_ids i64 [B, S].
+Rotary given_rotary(const graph::Value& position_ids, const checkpoint::RopeConfig& config);
+
 // x [B, H, S, D] -> [B, H, S, D]. x has been multiplied by the attention factor already.
 graph::Value apply_rotary(const graph::Value& x, const Rotary& rotary);
 

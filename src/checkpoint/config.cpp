@@ -177,6 +177,7 @@ TextConfig read_text(const JsonReader& reader, const Family& family, std::vector
     text.linear_conv_kernel_dim = reader.size("linear_conv_kernel_dim", 4);
     text.max_position_embeddings = reader.size("max_position_embeddings", 32768);
     text.mtp_num_hidden_layers = reader.size("mtp_num_hidden_layers", 0, 0);
+    text.mtp_use_dedicated_embeddings = reader.flag("mtp_use_dedicated_embeddings", false);
     text.rms_norm_eps = reader.number("rms_norm_eps", 1e-6);
     check_multiple(reader, "linear_num_value_heads", text.linear_num_value_heads, "linear_num_key_heads",
                    text.linear_num_key_heads);

@@ -65,6 +65,7 @@ struct TextConfig {
     std::uint64_t linear_conv_kernel_dim = 0;
     std::uint64_t max_position_embeddings = 0;
     std::uint64_t mtp_num_hidden_layers = 0;
+    bool mtp_use_dedicated_embeddings = false;
     double rms_norm_eps = 1e-6;
     bool tie_word_embeddings = false;
     GateActivation output_gate = GateActivation::Silu;

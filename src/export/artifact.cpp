@@ -60,7 +60,7 @@ std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, c
                                      const Origin& origin) {
     std::vector<Artifact> artifacts;
     for (const models::Product& product : models::products()) {
-        if (product.task != plan.task) {
+        if (!product.is_for(plan)) {
             continue;
         }
         auto weights = std::make_unique<graph::Weights>(checkpoint, plan.table, recipe.policy(product.part));

@@ -30,6 +30,7 @@ ExportOptions as_export(const BuildOptions& options) {
     out.model = options.model;
     out.task = options.task;
     out.compression = options.compression;
+    out.mtp = options.mtp;
     out.assume_tied_head = options.assume_tied_head;
     out.allow_nonfinite = options.allow_nonfinite;
     out.threads = options.threads;

@@ -16,7 +16,7 @@ Preparation::Preparation(const ExportOptions& options, ProgressSink& progress)
     : model_(options.model),
       recipe_(options.compression),
       checkpoint_(options.model),
-      plan_(models::make_plan(checkpoint_, options.task, options.assume_tied_head)) {
+      plan_(models::make_plan(checkpoint_, {options.task, options.assume_tied_head, options.mtp})) {
     note_all(progress, plan_.notes);
     std::vector<std::string> quantization_notes;
     for (const auto& left_out : plan_.table.check(checkpoint_, &quantization_notes)) {

@@ -10,6 +10,7 @@ inline constexpr const char* kTextEmbeddings = "openvino_text_embeddings_model";
 inline constexpr const char* kVisionEmbeddings = "openvino_vision_embeddings_model";
 inline constexpr const char* kVisionPositions = "openvino_vision_embeddings_pos_model";
 inline constexpr const char* kVisionMerger = "openvino_vision_embeddings_merger_model";
+inline constexpr const char* kPredictionModel = "openvino_mtp_model";
 inline constexpr const char* kTokenizer = "openvino_tokenizer";
 inline constexpr const char* kDetokenizer = "openvino_detokenizer";
 
@@ -20,14 +21,15 @@ inline constexpr const char* kAttentionMask = "attention_mask";
 inline constexpr const char* kPositionIds = "position_ids";
 inline constexpr const char* kBeamIdx = "beam_idx";
 inline constexpr const char* kLogits = "logits";
-// Of the models around the language model.
+// Of the models around the language model, and of the prediction model.
 inline constexpr const char* kInput = "input";
 inline constexpr const char* kHiddenStates = "hidden_states";
 inline constexpr const char* kRotary = "rotary_pos_emb";
 inline constexpr const char* kLastHiddenState = "last_hidden_state";
 
 // States: optimum-intel and the NPU plugin match the spelling 'cache_params.past.<kind>.<i>' +
-// 'cache_params.present.<kind>.<i>', GenAI the shape of the initialiser.
+// 'cache_params.present.<kind>.<i>', GenAI the shape of the initialiser. A model of full attention alone has
+// 'past_key_values.<i>.<kind>' + 'present_key_values.<i>.<kind>'.
 inline constexpr const char* kConvState = "conv";
 inline constexpr const char* kRecurrentState = "ssm";
 inline constexpr const char* kKeyState = "key";

@@ -5,9 +5,25 @@
 
 namespace deltavino::graph {
 
+namespace {
+
+struct NamePair {
+    std::string past;
+    std::string present;
+};
+
+NamePair names_of(StateNames names, const std::string& kind, std::uint64_t index) {
+    const std::string number = std::to_string(index);
+    if (names == StateNames::CacheParams) {
+        return {"cache_params.past." + kind + "." + number, "cache_params.present." + kind + "." + number};
+    }
+    return {"past_key_values." + number + "." + kind, "present_key_values." + number + "." + kind};
+}
+
+}  // namespace
+
 State States::read(const char* kind, std::uint64_t index, const std::vector<std::uint64_t>& dims) {
-    const std::string suffix = std::string(kind) + "." + std::to_string(index);
-    const std::string past_name = "cache_params.past." + suffix;
+    const NamePair name = names_of(names_, kind, index);
     std::vector<Value> initial_shape{inputs_.batch};
     ov::PartialShape shape{ov::Dimension::dynamic()};
     for (std::uint64_t dim : dims) {
@@ -18,10 +34,10 @@ State States::read(const char* kind, std::uint64_t index, const std::vector<std:
 
     State state;
     state.variable = std::make_shared<ov::op::util::Variable>(
-        ov::op::util::VariableInfo{shape, ov::element::f32, past_name + "cache_params.present." + suffix});
+        ov::op::util::VariableInfo{shape, ov::element::f32, name.past + name.present});
     const auto read_value = std::make_shared<ov::op::v6::ReadValue>(initial, state.variable);
-    read_value->set_friendly_name(past_name);
-    read_value->output(0).get_tensor().set_names({past_name});
+    read_value->set_friendly_name(name.past);
+    read_value->output(0).get_tensor().set_names({name.past});
     state.past = gather(read_value->output(0), inputs_.beam_idx, integer(0));
     return state;
 }

@@ -25,10 +25,14 @@ struct State {
     std::shared_ptr<ov::op::util::Variable> variable;
 };
 
+// How the states of a model are called: those of a model with linear layers, or of one without.
+enum class StateNames { CacheParams, PastKeyValues };
+
 // Collects the states of a model in the order in which they are made.
 class States {
 public:
-    explicit States(StateInputs inputs) : inputs_(std::move(inputs)) {}
+    explicit States(StateInputs inputs, StateNames names = StateNames::CacheParams)
+        : inputs_(std::move(inputs)), names_(names) {}
 
     // A state of shape [batch, dims...]; a dimension of 0 grows (the cached tokens).
     //
@@ -42,6 +46,7 @@ public:
 
 private:
     StateInputs inputs_;
+    StateNames names_;
     ov::SinkVector sinks_;
 };
 

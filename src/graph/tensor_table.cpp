@@ -58,7 +58,7 @@ bool is_cache_scale(const std::string& name) {
 // Whether a quantizer would take it unless told otherwise.
 bool is_projection(Role role) {
     return role == Role::AttentionProjection || role == Role::DeltaProjection || role == Role::FeedForward ||
-           role == Role::Expert || role == Role::SharedExpert;
+           role == Role::DraftProjection || role == Role::Expert || role == Role::SharedExpert;
 }
 
 // A checkpoint's list of plain modules: full names, or parts of paths.
@@ -99,6 +99,7 @@ std::string_view role_name(Role role) {
         case Role::DeltaProjection: return "delta projection";
         case Role::DecayProjection: return "decay projection";
         case Role::FeedForward: return "feed-forward";
+        case Role::DraftProjection: return "draft projection";
         case Role::Router: return "router";
         case Role::Expert: return "expert";
         case Role::SharedExpert: return "shared expert";

@@ -24,6 +24,7 @@ enum class Role {
     DeltaProjection,      // in_proj_qkv, in_proj_z, out_proj of the gated delta rule
     DecayProjection,      // in_proj_a, in_proj_b: one row per head, errors compound in the recurrence
     FeedForward,          // gate_proj, up_proj, down_proj of a dense layer
+    DraftProjection,      // fc of the multi-token-prediction layer
     Router,
     Expert,
     SharedExpert,

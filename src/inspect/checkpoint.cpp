@@ -56,7 +56,7 @@ DecodingWeights weights_of(const models::Plan& plan, const checkpoint::Checkpoin
     for (const graph::TensorRow& row : plan.table.rows()) {
         const std::uint64_t elements = checked_product(row.shape);
         std::uint64_t touched = elements;
-        if (row.name.starts_with("visual.")) {
+        if (row.name.starts_with("visual.") || row.name.starts_with("mtp.")) {
             touched = 0;
         } else if (row.role == graph::Role::Expert) {
             touched = elements / plan.config.text.moe->num_experts * plan.config.text.moe->num_experts_per_tok;
@@ -93,7 +93,7 @@ Contents contents_of(const models::Plan& plan, const checkpoint::Checkpoint& che
         }
     }
     const TextConfig& text = plan.config.text;
-    for (std::uint64_t i = 0; i < text.count(LayerKind::FullAttention); ++i) {
+    for (std::uint64_t i = 0; i < text.count(LayerKind::FullAttention) + (plan.mtp ? 1 : 0); ++i) {
         for (const bool keys : {true, false}) {
             contents.growing.push_back(
                 {keys ? "keys of a layer" : "values of a layer", text.num_key_value_heads, text.head_dim, keys});
@@ -105,7 +105,7 @@ Contents contents_of(const models::Plan& plan, const checkpoint::Checkpoint& che
 
 // What an export would say before it begins.
 void plan_export(const checkpoint::Checkpoint& checkpoint, CheckpointFacts& facts, Contents* contents) {
-    const models::Plan plan = models::make_plan(checkpoint, "auto", false);
+    const models::Plan plan = models::make_plan(checkpoint);
     facts.notes = plan.notes;
     const auto left_outs = plan.table.check(checkpoint, &facts.notes);
     for (const auto& left_out : left_outs) {

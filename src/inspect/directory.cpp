@@ -107,7 +107,7 @@ void collect_states(const ov::Model& model, Contents& contents) {
         const ov::PartialShape& shape = info.data_shape;
         const auto width =
             static_cast<std::uint64_t>(shape[shape.size() - 1].is_static() ? shape[shape.size() - 1].get_length() : 1);
-        const bool keys = info.variable_id.find("key") != std::string::npos;
+        const bool keys = info.variable_id.find(".key") != std::string::npos;
         contents.growing.push_back({keys ? "keys of a layer" : "values of a layer",
                                     elements / std::max<std::uint64_t>(width, 1), width, keys});
     }

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "models/geometry.hpp"
+#include "models/qwen3_5_mtp.hpp"
 #include "models/qwen3_5_text.hpp"
 #include "models/qwen3_5_vision.hpp"
 #include "models/source_format.hpp"
@@ -92,6 +93,19 @@ void require_tower(const Checkpoint& checkpoint, const checkpoint::ModelConfig& 
     }
 }
 
+// The multi-token-prediction layer, when the checkpoint has all of it; else one note.
+void add_mtp(Plan& plan, const Checkpoint& checkpoint, const std::optional<checkpoint::Quantization>& quantization) {
+    const MtpDecision decision = decide_mtp(checkpoint, plan.config.text, quantization);
+    plan.mtp = decision.present;
+    if (plan.mtp) {
+        add_mtp_tensors(plan.table, plan.config.text, checkpoint);
+    } else if (decision.has_tensors) {
+        plan.table.leave_out("mtp.*", fmt::format("multi-token prediction ({})", decision.why_not));
+    } else if (!decision.why_not.empty()) {
+        plan.notes.push_back(fmt::format("exported without multi-token prediction: {}", decision.why_not));
+    }
+}
+
 // Tensors that no task reads.
 void leave_out_unread(graph::TensorTable& table, bool tied_head) {
     table.leave_out("mtp.*", "multi-token prediction");
@@ -103,12 +117,12 @@ void leave_out_unread(graph::TensorTable& table, bool tied_head) {
 
 }  // namespace
 
-Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assume_tied_head) {
+Plan make_plan(const Checkpoint& checkpoint, const PlanOptions& options) {
     Plan plan;
     plan.config = checkpoint::read_config(checkpoint.config_text(), (checkpoint.directory() / "config.json").string());
     plan.notes = checkpoint.notes();
     plan.notes.insert(plan.notes.end(), plan.config.notes.begin(), plan.config.notes.end());
-    plan.task = choose_task(task, plan.config);
+    plan.task = choose_task(options.task, plan.config);
     if (plan.config.text.count(checkpoint::LayerKind::FullAttention) == 0) {
         fail(ErrorKind::Unsupported,
              "cannot export this model: it has no full-attention layer, from which positions are counted");
@@ -118,13 +132,17 @@ Plan make_plan(const Checkpoint& checkpoint, const std::string& task, bool assum
         require_tower(checkpoint, plan.config);
     }
     check_geometry(checkpoint, plan.config, plan.task);
-    plan.table.set_quantization(checkpoint::read_quantization(checkpoint.config_text(), checkpoint.directory()));
-    plan.tied_head = decide_tied_head(checkpoint, plan.config, assume_tied_head, plan.notes);
+    const auto quantization = checkpoint::read_quantization(checkpoint.config_text(), checkpoint.directory());
+    plan.table.set_quantization(quantization);
+    plan.tied_head = decide_tied_head(checkpoint, plan.config, options.assume_tied_head, plan.notes);
     add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
     if (plan.task == Task::ImageTextToText) {
         add_vision_tensors(plan.table, *plan.config.vision);
     } else {
         plan.table.leave_out("visual.*", "the vision tower (this is a text-only export)");
+    }
+    if (options.mtp) {
+        add_mtp(plan, checkpoint, quantization);
     }
     leave_out_unread(plan.table, plan.tied_head);
     return plan;

@@ -2,6 +2,7 @@
 
 #include "graph/names.hpp"
 #include "json/document.hpp"
+#include "models/qwen3_5_mtp.hpp"
 #include "models/qwen3_5_text.hpp"
 #include "models/qwen3_5_vision.hpp"
 
@@ -44,6 +45,14 @@ BuiltModel vision_merger(const Plan& plan, Weights& weights) {
     return {build_vision_merger(*plan.config.vision, weights), {}};
 }
 
+BuiltModel prediction_model(const Plan& plan, Weights& weights) {
+    return {build_mtp_model(plan.config.text, weights), {}};
+}
+
+bool has_prediction(const Plan& plan) {
+    return plan.mtp;
+}
+
 }  // namespace
 
 const std::vector<Product>& products() {
@@ -60,6 +69,8 @@ const std::vector<Product>& products() {
          "VLMPipeline and optimum-intel cannot load", vision_positions},
         {names::kVisionMerger, ModelPart::Other, Task::ImageTextToText, true,
          "VLMPipeline ends the process without a message; optimum-intel cannot load", vision_merger},
+        {names::kPredictionModel, ModelPart::Language, std::nullopt, true, "it drafts no tokens", prediction_model,
+         has_prediction},
     };
     return kProducts;
 }

@@ -12,11 +12,12 @@
 #include <openvino/core/model.hpp>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace deltavino::models {
 
-// The part of a model that a file holds: only the language model gets 4 bit.
+// The part of a model that a file holds: only the language model, and the layer that drafts for it, get 4 bit.
 enum class ModelPart { Language, Other };
 
 struct BuiltModel {
@@ -27,11 +28,16 @@ struct BuiltModel {
 struct Product {
     const char* name;  // of the file, without extension
     ModelPart part;
-    Task task;  // the file is written for this task
+    std::optional<Task> task;  // the file is written for this task; empty: for all
     // The products of its matrices can leave the range of float16: plugins must scale activations down.
     bool wide_activations;
     const char* consequence;  // of its absence
     BuiltModel (*build)(const Plan& plan, graph::Weights& weights);
+    // Whether the plan has it, of a file that consumers run without; null: it must be there.
+    bool (*optional)(const Plan& plan) = nullptr;
+
+    bool is_for(Task wanted) const { return !task || *task == wanted; }
+    bool is_for(const Plan& plan) const { return is_for(plan.task) && (optional == nullptr || optional(plan)); }
 };
 
 const std::vector<Product>& products();

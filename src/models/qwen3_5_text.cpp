@@ -2,15 +2,11 @@
 
 #include "blocks/attention.hpp"
 #include "blocks/gated_delta_net.hpp"
-#include "blocks/mlp.hpp"
-#include "blocks/moe.hpp"
 #include "blocks/norm.hpp"
 #include "blocks/rope.hpp"
-#include "checkpoint/families.hpp"
 #include "graph/names.hpp"
 #include "graph/state.hpp"
-#include "models/moe_tensors.hpp"
-#include "models/qwen3_next_tensors.hpp"
+#include "models/decoder_layer.hpp"
 
 namespace deltavino::models {
 
@@ -19,46 +15,6 @@ using checkpoint::LayerKind;
 using checkpoint::TextConfig;
 
 namespace {
-
-void add_mixer_tensors(TensorTable& table, const TextConfig& c, const std::string& layer, LayerKind kind) {
-    const std::uint64_t hidden = c.hidden_size;
-    if (kind == LayerKind::FullAttention) {
-        const std::string p = layer + "self_attn.";
-        const std::uint64_t queries = c.num_attention_heads * c.head_dim;
-        const std::uint64_t keys = c.num_key_value_heads * c.head_dim;
-        table.add(p + "q_proj.weight", {2 * queries, hidden},
-                  Role::AttentionProjection);  // query and gate of each head
-        table.add(p + "k_proj.weight", {keys, hidden}, Role::AttentionProjection);
-        table.add(p + "v_proj.weight", {keys, hidden}, Role::AttentionProjection);
-        table.add(p + "o_proj.weight", {hidden, queries}, Role::AttentionProjection);
-        table.add(p + "q_norm.weight", {c.head_dim}, Role::Vector);
-        table.add(p + "k_norm.weight", {c.head_dim}, Role::Vector);
-        return;
-    }
-    const std::string p = layer + "linear_attn.";
-    const std::uint64_t heads = c.linear_num_value_heads;
-    const std::uint64_t values = heads * c.linear_value_head_dim;
-    if (checkpoint::require_family(c.model_type).interleaved_projections) {
-        add_interleaved_projections(table, c, p);
-    } else {
-        table.add(p + "in_proj_qkv.weight", {c.conv_channels(), hidden}, Role::DeltaProjection);
-        table.add(p + "in_proj_z.weight", {values, hidden}, Role::DeltaProjection);
-        table.add(p + "in_proj_b.weight", {heads, hidden}, Role::DecayProjection);
-        table.add(p + "in_proj_a.weight", {heads, hidden}, Role::DecayProjection);
-    }
-    table.add(p + "conv1d.weight", {c.conv_channels(), 1, c.linear_conv_kernel_dim}, Role::Convolution);
-    table.add(p + "dt_bias", {heads}, Role::Vector);
-    table.add(p + "A_log", {heads}, Role::Vector);
-    table.add(p + "norm.weight", {c.linear_value_head_dim}, Role::Vector);
-    table.add(p + "out_proj.weight", {hidden, values}, Role::DeltaProjection);
-}
-
-void add_feed_forward_tensors(TensorTable& table, const TextConfig& c, const std::string& layer) {
-    const std::string p = layer + "mlp.";
-    table.add(p + "gate_proj.weight", {c.intermediate_size, c.hidden_size}, Role::FeedForward);
-    table.add(p + "up_proj.weight", {c.intermediate_size, c.hidden_size}, Role::FeedForward);
-    table.add(p + "down_proj.weight", {c.hidden_size, c.intermediate_size}, Role::FeedForward);
-}
 
 std::string layer_prefix(std::uint64_t index) {
     return "model.layers." + std::to_string(index) + ".";
@@ -78,23 +34,14 @@ Value build_layers(Value x, const TextConfig& config, Weights& weights, const Sh
     std::uint64_t full_index = 0;
     for (std::uint64_t i = 0; i < config.num_hidden_layers; ++i) {
         const Scope layer(weights, layer_prefix(i));
-        const std::string name = layer.path("input_layernorm.weight");
-        const std::string path = name.substr(0, name.rfind('.'));
-
-        const Value normed = blocks::zero_centred_norm(x, layer, "input_layernorm", config.rms_norm_eps, 3);
-        const Value mixed = config.layer_types[i] == LayerKind::LinearAttention
-                                ? blocks::gated_delta_net(multiply(normed, shared.gate), layer / "linear_attn", config,
-                                                          linear_index++, states)
-                                : blocks::gated_attention(normed, layer / "self_attn", config, shared.rotary,
-                                                          shared.mask, cache[full_index++], states);
-        x = named(add(x, mixed), path + "/mixer_residual");
-
-        const Value normed_again =
-            blocks::zero_centred_norm(x, layer, "post_attention_layernorm", config.rms_norm_eps, 3);
-        const Value forwarded = config.moe ? blocks::mixture_of_experts(normed_again, layer / "mlp", config)
-                                           : blocks::swiglu(normed_again, layer / "mlp");
-        layer_outputs.push_back(path + "/residual");
-        x = named(add(x, forwarded), layer_outputs.back());
+        x = decoder_layer(x, layer, config, [&](const Value& normed) {
+            return config.layer_types[i] == LayerKind::LinearAttention
+                       ? blocks::gated_delta_net(multiply(normed, shared.gate), layer / "linear_attn", config,
+                                                 linear_index++, states)
+                       : blocks::gated_attention(normed, layer / "self_attn", config, shared.rotary, shared.mask,
+                                                 cache[full_index++], states);
+        });
+        layer_outputs.push_back(x.get_node()->get_friendly_name());
     }
     return x;
 }
@@ -137,15 +84,7 @@ void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied,
                       const checkpoint::Checkpoint& checkpoint) {
     table.add("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, Role::Embedding);
     for (std::uint64_t i = 0; i < config.num_hidden_layers; ++i) {
-        const std::string layer = layer_prefix(i);
-        table.add(layer + "input_layernorm.weight", {config.hidden_size}, Role::Vector);
-        add_mixer_tensors(table, config, layer, config.layer_types[i]);
-        table.add(layer + "post_attention_layernorm.weight", {config.hidden_size}, Role::Vector);
-        if (config.moe) {
-            add_moe_tensors(table, config, layer, checkpoint);
-        } else {
-            add_feed_forward_tensors(table, config, layer);
-        }
+        add_layer_tensors(table, config, layer_prefix(i), config.layer_types[i], checkpoint);
     }
     table.add("model.norm.weight", {config.hidden_size}, Role::Vector);
     if (!tied) {

@@ -35,16 +35,23 @@ const fs::path& require_directory(const fs::path& directory) {
 
 }  // namespace
 
-Engine::Engine(const fs::path& directory, const DeviceSettings& settings, std::size_t piece_tokens)
+Engine::Engine(const fs::path& directory, const DeviceSettings& settings, std::size_t piece_tokens, bool speculative)
     : tokenizer_(core_, require_directory(directory)),
-      language_(core_, directory, settings),
+      language_(core_, directory, settings, speculative),
       piece_tokens_(std::max<std::size_t>(piece_tokens, 1)) {
     tokenizer_.limit_ids(language_.vocabulary());
-    if (language_.takes_embeddings()) {
-        ov::CompiledModel compiled =
-            compile(core_, read_model(core_, directory, names::kTextEmbeddings), names::kTextEmbeddings, settings);
+    if (speculative) {
+        drafter_ = std::make_unique<Drafter>(core_, directory, *language_.original(), settings);
+    }
+    if (language_.takes_embeddings() || speculative) {
+        const std::shared_ptr<ov::Model> table = language_.takes_embeddings()
+                                                     ? read_model(core_, directory, names::kTextEmbeddings)
+                                                     : embedding_part(*language_.original());
+        ov::CompiledModel compiled = compile(core_, table, names::kTextEmbeddings, settings);
         text_embeddings_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", names::kTextEmbeddings),
                                          [&]() { return compiled.create_infer_request(); });
+    }
+    if (language_.takes_embeddings()) {
         vision_ = std::make_unique<VisionModel>(core_, directory, settings);
         image_pad_ = tokenizer_.single_id(kImagePad);
     }
@@ -122,16 +129,17 @@ std::span<float> Engine::feed(std::span<const std::int64_t> ids, std::span<const
             batch.embeddings = embed(piece, pictures, cursor);
         }
         logits = language_.read(batch, stop);
+        if (drafter_) {
+            drafter_->observe(batch.embeddings.empty() ? look_up(piece) : batch.embeddings, language_.hidden(), stop);
+        }
         history_.insert(history_.end(), piece.begin(), piece.end());
     }
     next_position_ = positions.next;
     return logits;
 }
 
-// Embeddings [tokens, width] of one piece; the rows of pictures take the places of their placeholders.
-std::vector<float> Engine::embed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
-                                 PictureCursor& cursor) {
-    std::vector<float> embeddings = openvino_call(ErrorKind::Input, "look up embeddings", [&]() {
+std::vector<float> Engine::look_up(std::span<const std::int64_t> ids) {
+    return openvino_call(ErrorKind::Input, "look up embeddings", [&]() {
         ov::Tensor input(ov::element::i64, {1, ids.size()});
         std::copy(ids.begin(), ids.end(), input.data<std::int64_t>());
         text_embeddings_.set_input_tensor(input);
@@ -140,6 +148,12 @@ std::vector<float> Engine::embed(std::span<const std::int64_t> ids, std::span<co
         const auto* begin = output.data<const float>();
         return std::vector<float>(begin, begin + output.get_size());
     });
+}
+
+// Embeddings [tokens, width] of one piece; the rows of pictures take the places of their placeholders.
+std::vector<float> Engine::embed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
+                                 PictureCursor& cursor) {
+    std::vector<float> embeddings = look_up(ids);
     const std::size_t width = embeddings.size() / ids.size();
     for (std::size_t i = 0; i < ids.size() && !pictures.empty(); ++i) {
         if (ids[i] != image_pad_) {
@@ -166,18 +180,60 @@ std::vector<float> Engine::embed(std::span<const std::int64_t> ids, std::span<co
 
 void Engine::reset() {
     language_.reset();
+    if (drafter_) {
+        drafter_->reset();
+    }
     next_position_ = 0;
     history_.clear();
 }
 
 Engine::Place Engine::mark() {
-    return {language_.mark(), next_position_};
+    return {language_.mark(), next_position_, drafter_ ? drafter_->mark() : Drafter::Mark{}};
 }
 
 void Engine::rewind(const Place& place) {
+    leave_trial(place);
+    if (drafter_) {
+        drafter_->rewind(place.drafter);
+    }
+    history_.resize(place.mark.tokens);
+}
+
+std::vector<std::int64_t> Engine::draft(std::int64_t id, std::size_t count) {
+    const Drafter::Embed embed_one = [this](std::int64_t one) {
+        return look_up(std::span(&one, 1));
+    };
+    return drafter_->draft(embed_one(id), count, embed_one);
+}
+
+std::span<float> Engine::try_tokens(std::span<const std::int64_t> ids, std::size_t kept) {
+    TokenBatch batch;
+    batch.ids.assign(ids.begin(), ids.end());
+    trial_embeddings_ = look_up(ids);
+    trial_.assign(ids.begin(), ids.end());
+    TokenPositions positions;
+    positions.next = next_position_ + static_cast<std::int64_t>(ids.size());
+    if (language_.takes_embeddings()) {
+        constexpr std::int64_t kNone = -1;
+        positions = token_positions(ids, kNone, {}, vision_->settings().merge_size, next_position_);
+        batch.positions = positions.axes;
+        batch.embeddings = trial_embeddings_;
+    }
+    const std::span<float> logits = language_.read(batch, {}, kept);
+    next_position_ = positions.next;
+    return logits;
+}
+
+void Engine::take_trial_token(std::size_t index) {
+    const std::size_t width = trial_embeddings_.size() / trial_.size();
+    history_.push_back(trial_[index]);
+    drafter_->observe(std::span(trial_embeddings_).subspan(index * width, width),
+                      language_.hidden().subspan(index * width, width));
+}
+
+void Engine::leave_trial(const Place& place) {
     language_.rewind(place.mark);
     next_position_ = place.next_position;
-    history_.resize(place.mark.tokens);
 }
 
 }  // namespace deltavino::runtime

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/chat/tokenizer.hpp"
+#include "runtime/drafter.hpp"
 #include "runtime/language_model.hpp"
 #include "runtime/vision_model.hpp"
 
@@ -28,9 +29,10 @@ inline constexpr std::size_t kPieceTokens = 512;
 
 class Engine {
 public:
-    // Throws ErrorKind::Input when the directory is not an exported one or misses files.
+    // Throws ErrorKind::Input when the directory is not an exported one or misses files. `speculative`: draft() and
+    // the calls after it can be used.
     Engine(const std::filesystem::path& directory, const DeviceSettings& settings,
-           std::size_t piece_tokens = kPieceTokens);
+           std::size_t piece_tokens = kPieceTokens, bool speculative = false);
 
     Tokenizer& tokenizer() { return tokenizer_; }
     bool takes_pictures() const { return vision_ != nullptr; }
@@ -64,9 +66,19 @@ public:
     struct Place {
         LanguageModel::Mark mark;
         std::int64_t next_position = 0;
+        Drafter::Mark drafter;
     };
     Place mark();
     void rewind(const Place& place);
+
+    // What may come after the history and `id`.
+    std::vector<std::int64_t> draft(std::int64_t id, std::size_t count);
+    // Reads tokens that are not history yet; returns the logits of the last `kept` of them.
+    std::span<float> try_tokens(std::span<const std::int64_t> ids, std::size_t kept);
+    // Makes the token at `index` of those that were tried history.
+    void take_trial_token(std::size_t index);
+    // Takes the states back, and leaves the history as it is.
+    void leave_trial(const Place& place);
 
 private:
     // How far the rows of the pictures of one feed were used.
@@ -74,18 +86,22 @@ private:
         std::size_t picture = 0;
         std::size_t row = 0;
     };
+    std::vector<float> look_up(std::span<const std::int64_t> ids);
     std::vector<float> embed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
                              PictureCursor& cursor);
 
     ov::Core core_;
     Tokenizer tokenizer_;
     LanguageModel language_;
-    ov::InferRequest text_embeddings_;     // of vision-language models
+    std::unique_ptr<Drafter> drafter_;     // when speculative
+    ov::InferRequest text_embeddings_;     // of vision-language models, and when speculative
     std::unique_ptr<VisionModel> vision_;  // likewise
     std::int64_t image_pad_ = -1;          // likewise
     std::size_t piece_tokens_;
     std::int64_t next_position_ = 0;  // M-RoPE position of the next token
     std::vector<std::int64_t> history_;
+    std::vector<std::int64_t> trial_;
+    std::vector<float> trial_embeddings_;
 };
 
 }  // namespace deltavino::runtime

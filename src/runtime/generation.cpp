@@ -2,6 +2,7 @@
 #include "runtime/generation.hpp"
 
 #include "base/error.hpp"
+#include "runtime/speculation.hpp"
 
 #include <algorithm>
 
@@ -108,14 +109,15 @@ bool StopStrings::ends_in(std::string_view piece) {
     return found;
 }
 
-void generate(Engine& engine, std::span<float> logits, const GenerationPlan& plan, const TextSink& sink,
-              const StopCheck& stop, Clock::time_point start, Answer& answer) {
+void generate(Engine& engine, std::span<float> logits, const GenerationPlan& plan, std::size_t speculate,
+              const TextSink& sink, const StopCheck& stop, Clock::time_point start, Answer& answer) {
     const std::size_t prompt = engine.history().size();
     const std::uint64_t limit = answer_limit(plan, prompt);
     Sampler sampler(plan.sampling, plan.seed, plan.eos_ids);
     StopStrings stops(plan.stop_strings, answer.prompt);
     const std::vector<std::int64_t> stop_tokens = stop_ids(engine, plan.stop_strings);
     TextStream stream([&engine](std::span<const std::int64_t> ids) { return engine.tokenizer().decode(ids); });
+    Speculation speculation(engine, speculate);
     Clock::time_point first;
     std::string piece;
     const auto take = [&]() {
@@ -148,8 +150,11 @@ void generate(Engine& engine, std::span<float> logits, const GenerationPlan& pla
             answer.finish = FinishReason::Cancelled;
             break;
         }
-        logits = engine.feed(std::span(&id, 1), {});
+        logits = speculate > 0 ? speculation.after(id) : engine.feed(std::span(&id, 1), {});
     }
+    speculation.finish();
+    answer.drafted_tokens = speculation.drafted();
+    answer.accepted_tokens = speculation.accepted();
     piece = stream.finish();
     take();
 }

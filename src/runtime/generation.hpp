@@ -51,8 +51,9 @@ private:
 };
 
 // Generates after `logits`, those of the last token that the engine read; fills text, ids, finish and the
-// times of `answer`. `stop`: asked between two tokens.
-void generate(Engine& engine, std::span<float> logits, const GenerationPlan& plan, const TextSink& sink,
-              const StopCheck& stop, std::chrono::steady_clock::time_point start, Answer& answer);
+// times of `answer`. `speculate`: tokens that the engine, which must be speculative then, guesses at a time; 0: none.
+// `stop`: asked between two tokens.
+void generate(Engine& engine, std::span<float> logits, const GenerationPlan& plan, std::size_t speculate,
+              const TextSink& sink, const StopCheck& stop, std::chrono::steady_clock::time_point start, Answer& answer);
 
 }  // namespace deltavino::runtime

@@ -5,9 +5,13 @@
 #include "base/file.hpp"
 #include "graph/names.hpp"
 #include "runtime/openvino_call.hpp"
+#include "runtime/states.hpp"
 
 #include <openvino/op/constant.hpp>
+#include <openvino/op/gather.hpp>
 #include <openvino/op/matmul.hpp>
+#include <openvino/op/negative.hpp>
+#include <openvino/op/parameter.hpp>
 #include <openvino/op/result.hpp>
 #include <openvino/op/slice.hpp>
 
@@ -28,22 +32,6 @@ bool grows_with_tokens(const std::string& state) {
         }
     }
     return false;
-}
-
-ov::Tensor copy_of(const ov::Tensor& tensor) {
-    ov::Tensor copy(tensor.get_element_type(), tensor.get_shape());
-    tensor.copy_to(copy);
-    return copy;
-}
-
-// The first `tokens` of a key or value state [B, heads, tokens, width].
-ov::Tensor first_tokens(const ov::Tensor& state, std::size_t tokens, const std::string& name) {
-    const ov::Shape shape = state.get_shape();
-    if (shape.size() != 4 || shape[2] < tokens) {
-        fail(ErrorKind::Internal, "state '{}' has shape {}, expected 4 axes and at least {} tokens", name,
-             shape_text({shape.begin(), shape.end()}), tokens);
-    }
-    return copy_of(ov::Tensor(state, {0, 0, 0, 0}, {shape[0], shape[1], tokens, shape[3]}));
 }
 
 // Whether a device of this machine answers to the first part of `device`: "GPU" of "GPU.0". AUTO, MULTI
@@ -115,26 +103,73 @@ std::optional<std::size_t> state_capacity(const ov::Model& model) {
     return capacity;
 }
 
+ov::Output<ov::Node> i64_constant(std::int64_t value) {
+    return ov::op::v0::Constant::create(ov::element::i64, {1}, {value});
+}
+
+// Lets the head read the tokens from `start` on only.
+void cut_before_head(const std::shared_ptr<ov::Model>& model, const std::shared_ptr<ov::Node>& head,
+                     const ov::Output<ov::Node>& start) {
+    const auto last = std::make_shared<ov::op::v8::Slice>(head->input_value(0), start,
+                                                          i64_constant(std::numeric_limits<std::int64_t>::max()),
+                                                          i64_constant(1), i64_constant(1));
+    head->input(0).replace_source_output(last->output(0));
+    model->validate_nodes_and_infer_types();
+}
+
 }  // namespace
 
-void keep_last_token(const std::shared_ptr<ov::Model>& model) {
-    for (const auto& result : model->get_results()) {
+std::shared_ptr<ov::Node> find_head(const ov::Model& model) {
+    for (const auto& result : model.get_results()) {
         const auto head = ov::as_type_ptr<ov::op::v0::MatMul>(result->get_input_node_shared_ptr(0));
-        if (!head || !result->input_value(0).get_names().contains(names::kLogits)) {
-            continue;
+        if (head && result->input_value(0).get_names().contains(names::kLogits) &&
+            head->get_input_partial_shape(0).rank() == 3) {
+            return head;
         }
-        const auto number = [](std::int64_t value) {
-            return ov::op::v0::Constant::create(ov::element::i64, {1}, {value});
-        };
-        const ov::Output<ov::Node> hidden = head->input_value(0);  // [B, tokens, hidden]
-        if (hidden.get_partial_shape().rank() != 3) {
-            continue;
-        }
-        const auto last = std::make_shared<ov::op::v8::Slice>(
-            hidden, number(-1), number(std::numeric_limits<std::int64_t>::max()), number(1), number(1));
-        head->input(0).replace_source_output(last->output(0));
     }
-    model->validate_nodes_and_infer_types();
+    return nullptr;
+}
+
+void keep_last_token(const std::shared_ptr<ov::Model>& model) {
+    if (const std::shared_ptr<ov::Node> head = find_head(*model)) {
+        cut_before_head(model, head, i64_constant(-1));
+    }
+}
+
+void keep_last_tokens_and_hidden(const std::shared_ptr<ov::Model>& model) {
+    const std::shared_ptr<ov::Node> head = find_head(*model);
+    if (head == nullptr) {
+        fail(ErrorKind::Unsupported, "cannot speculate: the output '{}' of the language model is not made by a MatMul",
+             names::kLogits);
+    }
+    const auto hidden = std::make_shared<ov::op::v0::Result>(head->input_value(0));
+    hidden->output(0).set_names({names::kLastHiddenState});
+    const auto kept = std::make_shared<ov::op::v0::Parameter>(ov::element::i64, ov::PartialShape{1});
+    kept->output(0).set_names({kKeptTokens});
+    model->add_parameters({kept});
+    model->add_results({hidden});
+    cut_before_head(model, head, std::make_shared<ov::op::v0::Negative>(kept)->output(0));
+}
+
+std::shared_ptr<ov::Model> embedding_part(const ov::Model& model) {
+    const std::shared_ptr<ov::Model> copy = model.clone();
+    for (const auto& node : copy->get_ordered_ops()) {
+        if (!ov::is_type<ov::op::util::GatherBase>(node) || node->get_output_partial_shape(0).rank() != 3) {
+            continue;
+        }
+        const ov::Node* source = node->get_input_node_ptr(1);
+        while (source->get_input_size() == 1) {  // conversions of the ids
+            source = source->get_input_node_ptr(0);
+        }
+        for (const auto& parameter : copy->get_parameters()) {
+            if (parameter.get() == source && parameter->output(0).get_names().contains(names::kInputIds)) {
+                return std::make_shared<ov::Model>(ov::ResultVector{std::make_shared<ov::op::v0::Result>(node)},
+                                                   ov::ParameterVector{parameter}, "embeddings");
+            }
+        }
+    }
+    fail(ErrorKind::Unsupported, "cannot speculate: the language model does not look up embeddings by '{}'",
+         names::kInputIds);
 }
 
 ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
@@ -198,7 +233,8 @@ std::int64_t vocabulary_of(const ov::CompiledModel& model) {
     return known ? shape[shape.size() - 1].get_length() : std::numeric_limits<std::int64_t>::max();
 }
 
-LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const DeviceSettings& settings) {
+LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const DeviceSettings& settings,
+                             bool speculative) {
     takes_embeddings_ = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
     const std::shared_ptr<ov::Model> model = read_model(core, directory, name);
@@ -230,7 +266,14 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     }
     problems.throw_if_any(ErrorKind::Unsupported, fmt::format("cannot run '{}/{}.xml'", directory.string(), name));
     capacity_ = state_capacity(*model);
-    openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { keep_last_token(model); });
+    openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() {
+        if (speculative) {
+            original_ = model->clone();
+            keep_last_tokens_and_hidden(model);
+        } else {
+            keep_last_token(model);
+        }
+    });
     const ov::CompiledModel compiled = compile(core, model, name, settings);
     request_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
                              [&]() { return ov::CompiledModel(compiled).create_infer_request(); });
@@ -260,7 +303,7 @@ void LanguageModel::set_positions(const TokenBatch& batch) {
     request_.set_tensor(names::kPositionIds, ov::Tensor(ov::element::i64, shape, positions_.data()));
 }
 
-std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& stop) {
+std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& stop, std::size_t kept) {
     const std::size_t tokens = batch.ids.size();
     if (tokens == 0) {
         fail(ErrorKind::Internal, "there are no tokens to read");
@@ -286,15 +329,28 @@ std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& s
         } else {
             request_.set_tensor(names::kInputIds, ov::Tensor(ov::element::i64, {1, tokens}, shared(batch.ids.data())));
         }
+        if (original_) {
+            ov::Tensor tokens_kept(ov::element::i64, {1});
+            *tokens_kept.data<std::int64_t>() = static_cast<std::int64_t>(kept);
+            request_.set_tensor(kKeptTokens, tokens_kept);
+        }
         static const StopCheck kNever;
         infer(request_, tokens > 1 ? stop : kNever);
         tokens_read_ = total;
         ov::Tensor logits = request_.get_tensor(names::kLogits);
         const std::size_t vocabulary = logits.get_shape().empty() ? 0 : logits.get_shape().back();
-        if (vocabulary == 0 || logits.get_size() < vocabulary) {
+        if (vocabulary == 0 || logits.get_size() < kept * vocabulary) {
             fail(ErrorKind::Input, "the language model gives logits of shape {}", logits.get_shape().to_string());
         }
-        return std::span<float>(logits.data<float>() + logits.get_size() - vocabulary, vocabulary);
+        const std::size_t size = kept * vocabulary;
+        return std::span<float>(logits.data<float>() + logits.get_size() - size, size);
+    });
+}
+
+std::span<const float> LanguageModel::hidden() {
+    return openvino_call(ErrorKind::Internal, "read the hidden states", [&]() {
+        const ov::Tensor hidden = request_.get_tensor(names::kLastHiddenState);
+        return std::span<const float>(hidden.data<const float>(), hidden.get_size());
     });
 }
 

@@ -34,9 +34,22 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::pat
 ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
                           const DeviceSettings& settings);
 
+// The MatMul that makes 'logits' of hidden states [B, tokens, hidden]; null when another operation does.
+std::shared_ptr<ov::Node> find_head(const ov::Model& model);
+
 // Cuts a language model so that it computes the logits of the last token only: all of them would be
 // tokens x vocabulary numbers. Models whose 'logits' are not the result of a MatMul stay as they are.
 void keep_last_token(const std::shared_ptr<ov::Model>& model);
+
+// Input of a language model that was made ready for speculation: i64 [1], tokens from the last whose logits are wanted.
+inline constexpr const char* kKeptTokens = "kept_tokens";
+// Likewise, with the hidden states of all tokens as another output. Throws ErrorKind::Unsupported for models whose
+// 'logits' are not the result of a MatMul.
+void keep_last_tokens_and_hidden(const std::shared_ptr<ov::Model>& model);
+
+// The part of a text model that looks up embeddings: input_ids i64 [B, tokens] -> [B, tokens, hidden]. Throws
+// ErrorKind::Unsupported when there is none.
+std::shared_ptr<ov::Model> embedding_part(const ov::Model& model);
 
 // Size of a row of the output 'logits'; the largest number when the model does not say.
 std::int64_t vocabulary_of(const ov::CompiledModel& model);
@@ -52,8 +65,10 @@ class LanguageModel {
 public:
     // Takes openvino_language_model.xml when it is there, else openvino_model.xml. Its inputs are tokens or
     // embeddings, attention_mask, beam_idx, and position_ids when the model has them, of rank 2 or with 3
-    // or 4 rows; throws ErrorKind::Unsupported for any others.
-    LanguageModel(ov::Core& core, const std::filesystem::path& directory, const DeviceSettings& settings);
+    // or 4 rows; throws ErrorKind::Unsupported for any others. `speculative`: read() can be asked for the logits of
+    // several tokens, and hidden() is there.
+    LanguageModel(ov::Core& core, const std::filesystem::path& directory, const DeviceSettings& settings,
+                  bool speculative = false);
 
     bool takes_embeddings() const { return takes_embeddings_; }
     std::size_t tokens_read() const { return tokens_read_; }
@@ -62,10 +77,15 @@ public:
     // Tokens that the states can hold, when the model's file bounds them.
     std::optional<std::size_t> capacity() const { return capacity_; }
 
-    // Reads `batch` after what was read before; returns the logits of the last token, valid until the
+    // The model as it was read; null unless it is speculative.
+    const std::shared_ptr<ov::Model>& original() const { return original_; }
+
+    // Reads `batch` after what was read before; returns the logits of the last `kept` tokens, valid until the
     // next call. They may be overwritten. After ErrorKind::Cancelled, which `stop` may cause when there are
     // several tokens, the states must be reset or taken back to a mark.
-    std::span<float> read(const TokenBatch& batch, const StopCheck& stop = {});
+    std::span<float> read(const TokenBatch& batch, const StopCheck& stop = {}, std::size_t kept = 1);
+    // Of a speculative model: what its head reads for each token of the last batch, [tokens, hidden].
+    std::span<const float> hidden();
 
     void reset();
 
@@ -82,6 +102,7 @@ private:
     void set_positions(const TokenBatch& batch);
 
     ov::InferRequest request_;
+    std::shared_ptr<ov::Model> original_;
     bool takes_embeddings_ = false;
     std::int64_t vocabulary_ = 0;
     std::size_t position_rows_ = 0;  // of the input position_ids: 0 none, 1 rank 2, else as its first axis says

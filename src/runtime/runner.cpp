@@ -36,6 +36,14 @@ std::vector<TextSegment> segments_of(const std::vector<PromptSegment>& prompt) {
     return segments;
 }
 
+std::size_t speculation_of(const RunnerOptions& options) {
+    if (options.speculate > kMostSpeculation) {
+        fail(ErrorKind::Usage, "cannot draft {} tokens at a time, expected at most {}", options.speculate,
+             kMostSpeculation);
+    }
+    return static_cast<std::size_t>(options.speculate);
+}
+
 }  // namespace
 
 struct Runner::Session {
@@ -68,6 +76,7 @@ struct Runner::Session {
     const std::string directory;
     ProgressSink& progress;
     const StopCheck stop;
+    const std::size_t speculate;  // tokens at a time
     Engine engine;
     GenerationDefaults defaults;
     std::optional<std::uint64_t> max_positions;
@@ -91,7 +100,8 @@ Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
       directory(options.model.string()),
       progress(sink),
       stop([&sink]() { return sink.cancelled(); }),
-      engine(options.model, {options.device, options.precision, options.threads}),
+      speculate(speculation_of(options)),
+      engine(options.model, {options.device, options.precision, options.threads}, kPieceTokens, options.speculate > 0),
       defaults(read_generation_defaults(options.model)),
       max_positions(read_max_positions(options.model)) {
     if (defaults.eos_ids.empty() && engine.tokenizer().eos_id()) {
@@ -284,7 +294,7 @@ Answer Runner::Session::ask(const Question& question, const GenerateOptions& opt
     }
     fresh = false;
     try {
-        generate(engine, logits, plan, sink, stop, start, answer);
+        generate(engine, logits, plan, speculate, sink, stop, start, answer);
     } catch (...) {
         forget();
         throw;
@@ -314,7 +324,7 @@ Answer Runner::Session::complete(const Question& prompt, const GenerateOptions& 
         require_room(answer.prompt_ids.size());
         forget();
         begun = true;
-        generate(engine, engine.feed(answer.prompt_ids, pictures, stop), plan, sink, stop, start, answer);
+        generate(engine, engine.feed(answer.prompt_ids, pictures, stop), plan, speculate, sink, stop, start, answer);
         require_room(engine.history().size());
     } catch (const Error& error) {
         if (begun) {

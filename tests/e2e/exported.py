@@ -1,6 +1,7 @@
 """What an exported directory and a checkpoint hold, read through OpenVINO and numpy only."""
 
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -75,3 +76,20 @@ def stored_values(tensor: tuple) -> np.ndarray:
 
 def relative_error(found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.square(found - truth).sum() / np.square(truth).sum()))
+
+
+def joined_with_mtp(out: Path) -> Path:
+    """The bundled checkpoint and the multi-token-prediction layer that was trained for it (tools/train_mtp.py)."""
+    root = Path(__file__).resolve().parents[2]
+    shutil.copytree(root / "examples" / "kjv-tiny", out)
+    shutil.copy(root / "tests" / "data" / "kjv-tiny-mtp" / "mtp.safetensors", out)
+    weights = {}
+    for file in ("model.safetensors", "mtp.safetensors"):
+        with (out / file).open("rb") as stream:
+            header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
+        weights |= {name: file for name in header if name != "__metadata__"}
+    (out / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    config = json.loads((out / "config.json").read_text())
+    config["text_config"]["mtp_num_hidden_layers"] = 1
+    (out / "config.json").write_text(json.dumps(config))
+    return out

@@ -43,7 +43,7 @@ void fuzz_one(std::string_view input) {
     fuzz::expect_error_at_most([&] {
         const checkpoint::Checkpoint checkpoint(folder.path());
         const auto quantization = checkpoint::read_quantization(checkpoint.config_text(), folder.path());
-        const models::Plan plan = models::make_plan(checkpoint, "auto", false);
+        const models::Plan plan = models::make_plan(checkpoint);
         for (const graph::TensorRow& row : plan.table.rows()) {
             read_rows(checkpoint, quantization, row);
         }

@@ -5,6 +5,8 @@
 #include "hub/listing.hpp"
 #include "hub/repository.hpp"
 
+#include <algorithm>
+
 using namespace deltavino;
 
 namespace {

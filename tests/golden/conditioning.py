@@ -158,10 +158,11 @@ def mtp_condition(folder: Path) -> Verdicts:
         case = mtp.cases()[name]
         layer, tensors = mtp.make(case)
         model = double_model(layer)
+        text = double_model(mtp.text_model(folder, name))
         routing = Routing(case.name)
         given = mtp.inputs(tensors, case)
-        with double_precision(), watching(model, routing):
-            double = mtp.expected_tensors(model, given)
+        with double_precision(), watching(model, routing), watching(text, routing):
+            double = mtp.expected_tensors(model, text, given)
         verdicts += compared(case.name, single, double)
         verdicts += [routing] if routing.decisions else []
     return verdicts

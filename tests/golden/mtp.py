@@ -16,7 +16,7 @@ from transformers.models.qwen3_5 import modeling_qwen3_5 as dense
 from transformers.models.qwen3_5_moe import modeling_qwen3_5_moe as moe
 
 from cases import Case, causal_config, moe_text_config
-from reference import origin, random_ids, save_tensors
+from reference import empty_model, load_model, origin, random_ids, save_tensors
 from weights import Tensors, generator, normal, random_tensor, split_experts, stored_dtype, write_checkpoint
 
 
@@ -64,22 +64,21 @@ class Layer(torch.nn.Module):
         self.rotary = getattr(classes, name + "TextRotaryEmbedding")(config)
 
     def forward(self, embedded: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """[T, C] and [T, C] to [T, C]."""
-        joined = [self.pre_fc_norm_embedding(embedded[None]), self.pre_fc_norm_hidden(hidden[None])]
-        x = self.fc(torch.cat(joined, -1))
+        """[T, C] and [T, C] to [T, C], or all three with a leading batch."""
+        x = self.fc(torch.cat([self.pre_fc_norm_embedding(embedded), self.pre_fc_norm_hidden(hidden)], -1))
+        x = x.view(-1, *x.shape[-2:])
         count = x.shape[1]
         mask = torch.full((count, count), torch.finfo(x.dtype).min, dtype=x.dtype).triu(1)[None, None]
         angles = self.rotary(x, torch.arange(count)[None])
         output = self.layers[0](x, position_embeddings=angles, attention_mask=mask)
-        return self.norm(output)[0]
+        return self.norm(output).view(hidden.shape)
 
 
 def make(case: Case) -> tuple[Layer, Tensors]:
-    """The layer in float32, and the tensors of its checkpoint."""
+    """The layer in float32, and the tensors of its checkpoint, the text model's before its own."""
     layer = Layer(case)
-    shapes = {"mtp." + name: parameter.shape for name, parameter in layer.named_parameters()}
-    table = torch.Size((case.text["vocab_size"], case.text["hidden_size"]))
-    shapes |= {"model.embed_tokens.weight": table, "lm_head.weight": table}
+    shapes = {name: parameter.shape for name, parameter in empty_model(case).named_parameters()}
+    shapes |= {"mtp." + name: parameter.shape for name, parameter in layer.named_parameters()}
     tensors = {name: random_tensor(name, shape, case).to(stored_dtype(name, case)) for name, shape in shapes.items()}
     own = {name.removeprefix("mtp."): tensor.float() for name, tensor in tensors.items() if name.startswith("mtp.")}
     layer.load_state_dict(own)
@@ -87,33 +86,41 @@ def make(case: Case) -> tuple[Layer, Tensors]:
 
 
 def inputs(tensors: Tensors, case: Case) -> Tensors:
-    """Random hidden states, the tokens after them, their embeddings, and the head."""
-    ids = random_ids(case, "input_ids", case.tokens)
+    """Random hidden states, the tokens after them, and tokens that the text model reads itself."""
     return {
-        "input_ids": ids,
+        "input_ids": random_ids(case, "input_ids", case.tokens),
         "hidden_states": normal((case.tokens, case.text["hidden_size"]), generator(case.seed, "hidden_states")),
-        "embedded": tensors["model.embed_tokens.weight"].float()[ids],
+        "text_ids": random_ids(case, "text_ids", case.tokens),
+        "embedding": tensors["model.embed_tokens.weight"].float(),
         "head": tensors["lm_head.weight"].float(),
     }
 
 
 @torch.no_grad()
-def expected_tensors(layer: Layer, given: Tensors) -> Tensors:
-    """What the layer makes of the inputs."""
+def expected_tensors(layer: Layer, text: torch.nn.Module, given: Tensors) -> Tensors:
+    """What the layer makes of random hidden states, and of the text model's own."""
     kind = next(layer.parameters()).dtype
-    output = layer(given["embedded"].to(kind), given["hidden_states"].to(kind))
-    logits = output @ given["head"].to(kind).T
-    kept = {name: given[name] for name in ("input_ids", "hidden_states")}
-    return {**kept, "output_hidden": output, "logits": logits}
+    embedding, head = given["embedding"].to(kind), given["head"].to(kind)
+    output = layer(embedding[given["input_ids"]], given["hidden_states"].to(kind))
+    ids = given["text_ids"]
+    hidden = text.model(input_ids=ids[None], use_cache=False).last_hidden_state[0]
+    drafted = layer(embedding[ids[1:]], hidden[:-1])
+    kept = {name: given[name] for name in ("input_ids", "hidden_states", "text_ids")}
+    return {**kept, "output_hidden": output, "logits": output @ head.T, "draft_logits": drafted @ head.T}
 
 
 def generate(folder: Path) -> None:
-    """Checkpoints that hold nothing but the layer, the embedding and the head, and what it computes."""
+    """Text models with the layer, and what both compute."""
     for name, case in cases().items():
         layer, tensors = make(case)
         write_checkpoint(folder / name, case, split_experts(tensors) if case.split_experts else tensors)
-        expected = expected_tensors(layer, inputs(tensors, case))
+        expected = expected_tensors(layer, text_model(folder, name), inputs(tensors, case))
         save_tensors(folder / name / "expected.safetensors", expected, origin(case.name, case.seed))
+
+
+def text_model(folder: Path, name: str) -> torch.nn.Module:
+    """The text model of a case in float32; transformers leaves out the layer."""
+    return load_model(folder / name, cases()[name])
 
 
 def recorded(folder: Path) -> dict[str, Tensors]:

@@ -16,6 +16,8 @@
 #include <openvino/op/scaled_dot_product_attention.hpp>
 #include <openvino/pass/sdpa_to_vlsdpa.hpp>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>

@@ -150,6 +150,33 @@ Embedded Embedded::part(std::size_t begin, std::size_t end) const {
             {cut(positions[0], 1), cut(positions[1], 1), cut(positions[2], 1), cut(positions[3], 1)}};
 }
 
+Drafting Drafting::part(std::size_t begin, std::size_t end) const {
+    const auto cut = [&](const std::vector<float>& from) {
+        return std::vector<float>(from.begin() + static_cast<std::ptrdiff_t>(begin * width),
+                                  from.begin() + static_cast<std::ptrdiff_t>(end * width));
+    };
+    return {cut(hidden), cut(embedded), width};
+}
+
+Logits StatefulEngine::step(const std::vector<Drafting>& rows, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
+    const std::size_t length = rows.front().tokens();
+    const ov::Shape shape{rows.size(), length, rows.front().width};
+    std::vector<float> hidden;
+    std::vector<float> embedded;
+    Ids positions;
+    for (const Drafting& row : rows) {
+        hidden.insert(hidden.end(), row.hidden.begin(), row.hidden.end());
+        embedded.insert(embedded.end(), row.embedded.begin(), row.embedded.end());
+        for (std::size_t t = 0; t < length; ++t) {
+            positions.push_back(static_cast<std::int64_t>(past_ + t));
+        }
+    }
+    request_.set_tensor("hidden_states", tensor_of(ov::element::f32, shape, hidden));
+    request_.set_tensor("inputs_embeds", tensor_of(ov::element::f32, shape, embedded));
+    request_.set_tensor("position_ids", tensor_of(ov::element::i64, {rows.size(), length}, positions));
+    return infer(rows.size(), length, std::move(mask), std::move(beam));
+}
+
 Logits StatefulEngine::step(const std::vector<Ids>& rows, std::vector<Ids> mask, std::vector<std::int32_t> beam) {
     request_.set_tensor("input_ids", matrix_of(rows));
     return infer(rows.size(), rows.front().size(), std::move(mask), std::move(beam));
@@ -176,7 +203,7 @@ Logits StatefulEngine::infer(std::size_t rows, std::size_t length, std::vector<I
     request_.set_tensor("attention_mask", matrix_of(mask));
     request_.set_tensor("beam_idx", tensor_of(ov::element::i32, {beam.size()}, beam));
     request_.infer();
-    const ov::Tensor logits = request_.get_tensor("logits");
+    const ov::Tensor logits = request_.get_output_tensor(0);
     const std::size_t row_size = length * logits.get_shape().back();
     if (logits.get_size() != rows * row_size) {
         throw std::runtime_error("unexpected shape of logits");
@@ -250,6 +277,26 @@ Logits PagedEngine::step(const std::vector<Embedded>& tokens) {
     return infer(lengths);
 }
 
+Logits PagedEngine::step(const std::vector<Drafting>& tokens) {
+    std::vector<std::size_t> lengths;
+    std::vector<float> hidden;
+    std::vector<float> embedded;
+    Ids positions;
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        hidden.insert(hidden.end(), tokens[i].hidden.begin(), tokens[i].hidden.end());
+        embedded.insert(embedded.end(), tokens[i].embedded.begin(), tokens[i].embedded.end());
+        for (std::size_t t = 0; t < tokens[i].tokens(); ++t) {
+            positions.push_back(static_cast<std::int64_t>(past_[i] + t));
+        }
+        lengths.push_back(tokens[i].tokens());
+    }
+    const std::size_t width = tokens.front().width;
+    request_.set_tensor("hidden_states", tensor_of(ov::element::f32, {positions.size(), 1, width}, hidden));
+    request_.set_tensor("inputs_embeds", tensor_of(ov::element::f32, {positions.size(), width}, embedded));
+    request_.set_tensor("position_ids", tensor_of(ov::element::i64, {positions.size()}, positions));
+    return infer(lengths);
+}
+
 Logits PagedEngine::infer(const std::vector<std::size_t>& lengths) {
     std::vector<std::int32_t> begins{0};
     std::vector<std::int32_t> past;
@@ -279,10 +326,12 @@ Logits PagedEngine::infer(const std::vector<std::size_t>& lengths) {
     set("subsequence_begins", begins);
     set("block_indices", blocks);
     set("block_indices_begins", block_begins);
-    set("la.past_lens", past);
-    set("la.block_indices", linear_blocks);
-    set("la.block_indices_begins", linear_begins);
-    set("la.cache_interval", std::vector<std::int32_t>(lengths.size(), 0));
+    if (operations_.contains("PagedGatedDeltaNet")) {
+        set("la.past_lens", past);
+        set("la.block_indices", linear_blocks);
+        set("la.block_indices_begins", linear_begins);
+        set("la.cache_interval", std::vector<std::int32_t>(lengths.size(), 0));
+    }
     request_.infer();
     const ov::Tensor logits = request_.get_output_tensor(0);
     const std::size_t vocabulary = logits.get_shape().back();

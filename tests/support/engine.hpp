@@ -31,6 +31,15 @@ struct Embedded {
     Embedded part(std::size_t begin, std::size_t end) const;
 };
 
+// What the multi-token-prediction layer reads of one row: hidden states and embeddings, [tokens, width] each.
+struct Drafting {
+    std::vector<float> hidden;
+    std::vector<float> embedded;
+    std::size_t width = 0;
+    std::size_t tokens() const { return hidden.size() / width; }
+    Drafting part(std::size_t begin, std::size_t end) const;
+};
+
 class SilentProgress : public ProgressSink {
 public:
     void update(const std::string&, std::uint64_t, std::uint64_t) override {}
@@ -60,6 +69,8 @@ public:
     // `beam` empty: identity.
     Logits step(const std::vector<Ids>& rows, std::vector<Ids> mask = {}, std::vector<std::int32_t> beam = {});
     Logits step(const std::vector<Embedded>& rows, std::vector<Ids> mask = {}, std::vector<std::int32_t> beam = {});
+    // Hidden states come back.
+    Logits step(const std::vector<Drafting>& rows, std::vector<Ids> mask = {}, std::vector<std::int32_t> beam = {});
 
 private:
     Logits infer(std::size_t rows, std::size_t length, std::vector<Ids> mask, std::vector<std::int32_t> beam);
@@ -77,6 +88,7 @@ public:
     // tokens[i]: the next tokens of sequence i (at least one); their logits come back.
     Logits step(const std::vector<Ids>& tokens);
     Logits step(const std::vector<Embedded>& tokens);
+    Logits step(const std::vector<Drafting>& tokens);
     const std::map<std::string, std::size_t>& operations() const { return operations_; }
     const ov::CompiledModel& compiled() const { return compiled_; }
 

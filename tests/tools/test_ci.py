@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GATES = ["format", "test", "parity", "packages", "fresh", "tidy", "clang", "assertions", "sanitize"]
+GATES = ["format", "test", "docs", "parity", "packages", "fresh", "tidy", "clang", "assertions", "sanitize"]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_all_pass(ci):
     code, rows = ci()
     assert code == 0
     assert {name: result for name, (result, _) in rows.items()} == {gate: "passed" for gate in GATES}
-    assert list(rows)[:4] == ["format", "test", "parity", "fresh"]
+    assert list(rows)[:5] == ["format", "test", "docs", "parity", "fresh"]
 
 
 def test_a_failure_fails_the_run_and_the_others_still_run(ci):

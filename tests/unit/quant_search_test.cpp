@@ -2,6 +2,9 @@
 // guided by the importance of the columns.
 #include "quant_test_support.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 namespace deltavino::quant {
 namespace {
 

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -33,9 +33,34 @@ def test_wheel_needs_openvino_only(wheel: Path) -> None:
         metadata = archive.read(next(name for name in names if name.endswith("/METADATA"))).decode()
     needed = re.findall(r"^Requires-Dist: (\S+)", metadata, re.MULTILINE)
     assert needed == ["openvino==2026.4.1", "openvino-tokenizers==2026.4.1.0"]
-    assert any("/LICENSE" in name for name in names)
     assert not [name for name in names if "libopenvino" in name or "libtbb" in name]
     assert "-manylinux_" in wheel.name
+
+
+def test_licences_of_what_is_inside(wheel: Path) -> None:
+    """Of each library that auditwheel copied, as dpkg knows it by name; of headers; and what those texts refer to."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        folder = next(name for name in names if name.endswith(".dist-info/METADATA")).removesuffix("METADATA")
+        metadata = archive.read(folder + "METADATA").decode()
+        folder += "licenses/"
+        texts = {name.removeprefix(folder): archive.read(name).decode() for name in names if name.startswith(folder)}
+    assert "LICENSE" in texts
+    assert sorted(re.findall(r"^License-File: (.+)", metadata, re.MULTILINE)) == sorted(texts)
+    packages = {line.split()[0] for line in texts["bundled/versions.txt"].splitlines()}
+    assert {"libeigen3-dev", "libcli11-dev", "nlohmann-json3-dev"} <= packages
+    libraries = [Path(name).name for name in names if name.startswith("deltavino.libs/")]
+    assert len(libraries) > 5
+    for library in libraries:
+        plain = re.sub(r"^([^.]+)-[0-9a-f]{8}\.", r"\1.", library)
+        said = good(subprocess.run(["dpkg-query", "-S", f"*/{plain}"], capture_output=True, text=True))
+        assert packages & {line.split(":")[0] for line in said.splitlines()}, library
+    for package in packages | {"nanobind", "robin_map"}:
+        assert re.search("copyright|license", texts[f"bundled/{package}"], re.IGNORECASE), package
+    referred = set(re.findall(r"/usr/share/common-licenses/([\w.+-]*\w)", "".join(texts.values())))
+    assert len(referred) > 2
+    for name in referred:
+        assert len(texts[f"bundled/common-{name}"]) > 1000, name
 
 
 def test_command(installed, tmp_path: Path) -> None:
@@ -263,11 +288,18 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def processor_seconds(process: int) -> float:
+    """What a process, which may have ended, has used: the clock says nothing on a busy machine."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("name", BUSY)
 def test_ctrl_c(installed, exported: Path, big: Path, tmp_path: Path, name: str) -> None:
     """Another Python thread runs meanwhile, so the GIL is free; SIGINT raises KeyboardInterrupt soon."""
     code = f"""if True:
-        import sys, threading, time, deltavino
+        import signal, sys, threading, time, deltavino
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         big, small, kjv, text, out = sys.argv[1:]
         def tick():
             time.sleep(0.3)
@@ -281,13 +313,13 @@ def test_ctrl_c(installed, exported: Path, big: Path, tmp_path: Path, name: str)
     process = subprocess.Popen([installed.python, "-c", code, big, exported, KJV, KJV / "held_out.txt",
                                 tmp_path / "out"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "running\n", process.communicate()
-    sent = time.monotonic()
+    before = processor_seconds(process.pid)
     process.send_signal(signal.SIGINT)
     line = process.stdout.readline()
-    seconds = time.monotonic() - sent
+    seconds = processor_seconds(process.pid) - before
     assert process.wait(60) == 0, process.stderr.read()
     assert line == "stopped\n"
-    assert seconds < 10.0, "it takes some tenths of a second where nothing else runs"
+    assert seconds < 4.0, "it takes some tenths of a second"
     assert not (tmp_path / "out").exists()
 
 

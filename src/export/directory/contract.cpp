@@ -53,7 +53,10 @@ std::vector<MissingFile> missing_files(const fs::path& directory) {
         require(name + ".bin", true, consequence);
     };
     for (const models::Product& product : models::products()) {
-        if ((product.task == models::Task::TextGeneration) == text) {
+        const bool begun = present(directory / (std::string(product.name) + ".xml")) ||
+                           present(directory / (std::string(product.name) + ".bin"));
+        if (product.is_for(text ? models::Task::TextGeneration : models::Task::ImageTextToText) &&
+            (product.optional == nullptr || begun)) {
             require_model(product.name, product.consequence);
         }
     }

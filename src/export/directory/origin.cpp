@@ -45,6 +45,12 @@ bool is_symmetric(const Recipe& recipe, ModelPart part) {
     return part == ModelPart::Other || recipe.options().sym;
 }
 
+ModelPart part_of(const std::string& model) {
+    const auto row = std::find_if(models::products().begin(), models::products().end(),
+                                  [&](const models::Product& product) { return model == product.name; });
+    return row == models::products().end() ? ModelPart::Other : row->part;
+}
+
 Json or_null(const std::string& text) {
     return text.empty() ? Json(nullptr) : Json(text);
 }
@@ -114,13 +120,14 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
     Json quantization = nullptr;
     std::string dtype = recipe_.options().weight_format.empty() ? "auto" : recipe_.format_name();
     // A weight that --keep alone compresses is named under "keep".
-    if (recipe_.compresses() && compressed == std::vector<std::string>{graph::names::kTextModel}) {
+    // Whatever drafts for a text model was stored as that was.
+    if (recipe_.compresses() && !compressed.empty() && compressed.front() == graph::names::kTextModel) {
         quantization = quantization_json(recipe_, ModelPart::Language);
     } else if (recipe_.compresses() && !compressed.empty()) {
         Json models = Json::object();
         std::vector<std::string> dtypes;
         for (const std::string& name : compressed) {
-            const ModelPart part = name == graph::names::kLanguageModel ? ModelPart::Language : ModelPart::Other;
+            const ModelPart part = part_of(name);
             models[optimum_name(name)] = quantization_json(recipe_, part);
             dtypes.push_back(models[optimum_name(name)]["dtype"].get<std::string>());
         }

@@ -4,6 +4,7 @@
 #include "runtime/chat/jinja_ast.hpp"
 #include "runtime/chat/jinja_lexer.hpp"
 
+#include <algorithm>
 #include <initializer_list>
 #include <string_view>
 

@@ -7,6 +7,7 @@
 
 #include "stubs.hpp"
 
+#include <cstring>
 #include <map>
 #include <mutex>
 
