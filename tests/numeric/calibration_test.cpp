@@ -7,6 +7,7 @@
 #include "checkpoint/checkpoint.hpp"
 #include "quant/error_feedback.hpp"
 #include "reference/checkpoint_weights.hpp"
+#include "reference/decoder_layer.hpp"
 #include "reference/text_model.hpp"
 #include "support/engine.hpp"
 #include "support/golden.hpp"
@@ -15,8 +16,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <numeric>
 #include <random>
 #include <set>
 
@@ -117,31 +116,33 @@ protected:
         }
     }
 
-    // Squared error of the final hidden states on texts. Of random experts the first layer's, and the better half of
-    // the tokens: a router that chooses another expert counts more than all codes, and it does so by chance.
+    // Squared error on texts: of the final hidden states; with experts, of what those of the first layer put out for
+    // the exact input, because a random router that chooses others counts more than all codes.
     double error(const reference::WeightSource& weights, const Windows& windows) const {
-        const std::uint64_t last = config_.text.moe ? 0 : config_.text.num_hidden_layers - 1;
-        const auto states = [&](const reference::WeightSource& of, const std::vector<std::int64_t>& ids) {
-            const reference::TextModel model(config_.text, true, of);
-            Matrix found;
-            model.forward(model.embed(ids), reference::sequential_positions(ids.size()),
-                          [&](std::uint64_t layer, const auto& x) {
-                              if (layer == last) {
-                                  found = x;
-                              }
-                          });
-            return found;
-        };
-        std::vector<double> errors;
+        double sum = 0.0;
         for (const auto& ids : windows) {
-            const Matrix difference = states(weights, ids) - states(source_, ids);
-            for (Index t = 0; t < difference.rows(); ++t) {
-                errors.push_back(difference.row(t).cast<double>().squaredNorm());
+            const reference::TextModel exact(config_.text, true, source_);
+            const reference::TextModel stored(config_.text, true, weights);
+            const reference::Positions positions = reference::sequential_positions(ids.size());
+            if (!config_.text.moe) {
+                sum += (exact.forward(exact.embed(ids), positions) - stored.forward(exact.embed(ids), positions))
+                           .cast<double>()
+                           .squaredNorm();
+                continue;
             }
+            exact.forward(exact.embed(ids), positions, {}, [&](std::uint64_t layer, const auto& x) {
+                if (layer == 0) {
+                    const Matrix normed = reference::hidden_norm(
+                        x, {source_}, std::string("model.layers.0.") + reference::kFeedForwardNorm, config_.text);
+                    const auto output = [&](const reference::WeightSource& of) {
+                        return reference::feed_forward(normed, {of}, "model.layers.0.", config_.text);
+                    };
+                    const Matrix difference = output(source_) - output(weights);
+                    sum += difference.cast<double>().squaredNorm();
+                }
+            });
         }
-        std::sort(errors.begin(), errors.end());
-        errors.resize(config_.text.moe ? errors.size() / 2 : errors.size());
-        return std::accumulate(errors.begin(), errors.end(), 0.0);
+        return sum;
     }
 
     fs::path directory_;
