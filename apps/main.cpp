@@ -1,3 +1,4 @@
+#include "bench_command.hpp"
 #include "error_report.hpp"
 #include "options.hpp"
 
@@ -33,12 +34,14 @@ int run(int argc, char** argv) {
     app::InspectCommand inspect_command;
     app::EvalCommand eval_command;
     app::CheckCommand check_command;
+    app::BenchCommand bench_command;
     app::CacheCommand cache_command;
     try {
-        return app::run_command_line({app::export_options(export_command), app::generate_options(generate_command),
-                                      app::inspect_options(inspect_command), app::eval_options(eval_command),
-                                      app::check_options(check_command), app::cache_options(cache_command)},
-                                     argc, argv);
+        return app::run_command_line(
+            {app::export_options(export_command), app::generate_options(generate_command),
+             app::inspect_options(inspect_command), app::eval_options(eval_command), app::check_options(check_command),
+             app::bench_options(bench_command), app::cache_options(cache_command)},
+            argc, argv);
     } catch (const Error& error) {
         app::report_error(error);
         return error.exit_code();

@@ -2,6 +2,7 @@
 // of python/deltavino/__init__.py.
 #include "sink.hpp"
 
+#include <deltavino/bench.hpp>
 #include <deltavino/build_model.hpp>
 #include <deltavino/cache.hpp>
 #include <deltavino/check.hpp>
@@ -125,6 +126,18 @@ void bind_options(nb::module_& m) {
         .def_rw("device", &EvaluationOptions::device)
         .def_rw("precision", &EvaluationOptions::precision)
         .def_rw("threads", &EvaluationOptions::threads);
+    nb::class_<BenchOptions>(m, "BenchOptions")
+        .def(nb::init<>())
+        .def_rw("model", &BenchOptions::model)
+        .def_rw("against", &BenchOptions::against)
+        .def_rw("prompt_tokens", &BenchOptions::prompt_tokens)
+        .def_rw("new_tokens", &BenchOptions::new_tokens)
+        .def_rw("rounds", &BenchOptions::rounds)
+        .def_rw("device", &BenchOptions::device)
+        .def_rw("precision", &BenchOptions::precision)
+        .def_rw("threads", &BenchOptions::threads)
+        .def_rw("profile", &BenchOptions::profile)
+        .def_rw("program", &BenchOptions::program);
     nb::class_<RunnerOptions>(m, "RunnerOptions")
         .def(nb::init<>())
         .def_rw("model", &RunnerOptions::model)
@@ -242,6 +255,9 @@ void bind_calls(nb::module_& m) {
           [](const CheckOptions& options, Sink& sink) { return sink.run([&] { return check(options, sink); }); });
     m.def("evaluate", [](const EvaluationOptions& options, Sink& sink) {
         return sink.run([&] { return evaluate(options, sink); });
+    });
+    m.def("bench", [](const BenchOptions& options, Sink& sink) {
+        return sink.run([&] { return bench_json(bench(options, sink)); });
     });
     // memory(name, bytes) returns the address of zeroed memory that stays. Gives names and texts of the .xml.
     m.def("serialize_models", [](BuildOptions options, const nb::callable& memory, Sink& sink) {

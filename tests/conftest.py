@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 KJV = ROOT / "examples" / "kjv-tiny"
 GOLDEN = ROOT / "tests" / "golden"
+
+# A shell's background jobs ignore Ctrl-C and hand that on to what they start; the tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_deltavino(*arguments: object, **options: object) -> subprocess.CompletedProcess:

@@ -4,7 +4,8 @@
 The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
 runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json and
 graph/names.hpp only. reference knows the checkpoint and no OpenVINO. hub knows files and JSON only. cache keeps what
-export writes, and knows the Hub. calibration quantizes weights by what the reference computes on a text. evaluate compares what export, runtime and reference say.
+export writes, and knows the Hub. calibration quantizes weights by what the reference computes on a text. evaluate
+compares what export, runtime and reference say. benchmark measures how fast runtime is.
 
     check_includes.py [REPOSITORY]
 """
@@ -30,10 +31,11 @@ ALLOWED = {
     "export": GRAPH | {"models", "tokenizer", "reference", "calibration", "export"},
     "inspect": GRAPH | {"models", "export", "inspect"},
     "runtime": {"base", "json", "runtime"},
+    "benchmark": {"base", "json", "runtime", "benchmark"},
     "reference": CHECKPOINT | {"quant", "reference"},
     "evaluate": CHECKPOINT | {"quant", "tokenizer", "runtime", "reference", "evaluate"},
 }
-EXCEPTIONS = {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp"),
+EXCEPTIONS = {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp"), ("benchmark", "graph/names.hpp"),
               ("evaluate", "export/directory/contract.hpp")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 

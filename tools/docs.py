@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import reference
+import reference_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP = {"README.md": "index", "CHANGELOG.md": "changelog", "CONTRIBUTING.md": "contributing"}
@@ -48,7 +48,7 @@ def write_pages(program: Path, out: Path) -> None:
     for file in files:
         text = (ROOT / file).read_text(encoding="utf-8")
         (out / (page_of(file) or file)).write_text(relinked(text, file), encoding="utf-8")
-    made = {"commands": reference.command_page(program), "cpp": reference.header_page(ROOT / "include" / "deltavino")}
+    made = {"commands": reference_pages.command_page(program), "cpp": reference_pages.header_page(ROOT / "include" / "deltavino")}
     for name, text in made.items():
         (out / "reference" / f"{name}.md").write_text(text, encoding="utf-8")
 

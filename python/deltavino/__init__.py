@@ -7,6 +7,7 @@ The functions and their keywords are the commands and options of the program `de
 
 import importlib
 import json
+import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,7 +53,7 @@ from ._runner import Runner, generate
 __all__ = [
     "Answer", "BugError", "Cancelled", "CheckReport", "Error", "Evaluation", "EvaluationReport", "ExportSummary",
     "ExportedFile", "FinishReason", "InputError", "NetworkError", "OutputError", "Runner", "TensorReport",
-    "UnsupportedError", "UsageError", "build", "check", "eval", "export", "generate", "inspect", "__version__",
+    "UnsupportedError", "UsageError", "bench", "build", "check", "eval", "export", "generate", "inspect", "__version__",
 ]  # fmt: skip
 
 __version__ = _deltavino.version()
@@ -260,3 +261,38 @@ def eval(
         threads=threads,
     )
     return _deltavino.evaluate(options, hears)
+
+
+def bench(
+    model: Path,
+    *,
+    against: Iterable[Path] = (),
+    prompt_tokens: Iterable[int] = (512, 2048),
+    new_tokens: int = 64,
+    rounds: int = 4,
+    device: str = "CPU",
+    precision: str = "",
+    threads: int = 0,
+    profile: bool = False,
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> dict[str, Any]:
+    """Measures how fast exported directories are here, in alternating fresh processes; gives what --json prints.
+
+    `against`: other directories, which the ratios compare `model` with. `profile`: CPU, the time by kind of operation.
+    """
+    options = fill(
+        _deltavino.BenchOptions(),
+        model=model,
+        against=list(against),
+        prompt_tokens=list(prompt_tokens),
+        new_tokens=new_tokens,
+        rounds=rounds,
+        device=device,
+        precision=precision,
+        threads=threads,
+        profile=profile,
+        program=pathlib.Path(__file__).parent / "bin" / "deltavino",
+    )
+    report: dict[str, Any] = json.loads(_deltavino.bench(options, sink(progress, note)))
+    return report

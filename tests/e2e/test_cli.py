@@ -411,7 +411,7 @@ def test_report_without_a_folder_is_refused_before_the_work(deltavino, checkpoin
     refuse(deltavino, checkpoint, OUTPUT, "nowhere", options=(*TEXT, "--report", str(checkpoint.parent / "nowhere" / "report.json")))
 
 
-COMMANDS = ("export", "generate", "inspect", "eval")
+COMMANDS = ("export", "generate", "inspect", "eval", "bench")
 
 
 def test_alone_it_prints_the_help(deltavino):

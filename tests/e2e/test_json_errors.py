@@ -13,7 +13,7 @@ from faults import PROGRAM, inject
 from hub_support import hub  # noqa: F401
 from test_cli import edit_tensors
 
-COMMANDS = ("export", "generate", "inspect", "eval", "check", "cache")
+COMMANDS = ("export", "generate", "inspect", "eval", "check", "bench", "cache")
 KINDS = {"usage": 2, "input": 3, "unsupported": 4, "output": 5, "network": 6, "internal": 70, "cancelled": 130}
 
 
@@ -91,6 +91,7 @@ def test_input(tmp_path):
     nothing = tmp_path / "nothing"
     refused("input", "generate", nothing, "--prompt", "x")
     refused("input", "eval", nothing, "--text", KJV / "held_out.txt")
+    refused("input", "bench", nothing)
     refused("input", "check", nothing)
 
 

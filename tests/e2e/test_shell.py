@@ -10,7 +10,7 @@ import pytest
 from conftest import KJV
 
 USAGE = 2
-COMMANDS = ["export", "generate", "inspect", "eval", "check"]
+COMMANDS = ["export", "generate", "inspect", "eval", "check", "bench"]
 
 
 def completed(deltavino, *words: str) -> list[str]:

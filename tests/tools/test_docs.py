@@ -11,18 +11,18 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = Path(os.environ.get("DELTAVINO", ROOT / "build" / "deltavino"))
 sys.path.insert(0, str(ROOT / "tools"))
 import docs  # noqa: E402
-import reference  # noqa: E402
+import reference_pages  # noqa: E402
 
 INCLUDE = ROOT / "include" / "deltavino"
 
 
 def test_every_header_has_its_place() -> None:
-    assert sorted(reference.HEADERS) == sorted(path.stem for path in INCLUDE.glob("*.hpp"))
+    assert sorted(reference_pages.HEADERS) == sorted(path.stem for path in INCLUDE.glob("*.hpp"))
 
 
-@pytest.mark.parametrize("name", reference.HEADERS)
+@pytest.mark.parametrize("name", reference_pages.HEADERS)
 def test_every_line_of_a_header_is_shown(name: str) -> None:
-    page = reference.header_page(INCLUDE).replace("\\", "")
+    page = reference_pages.header_page(INCLUDE).replace("\\", "")
     text = re.sub(r"\nprivate:\n.*?(?=\n};)", "", (INCLUDE / f"{name}.hpp").read_text(), flags=re.DOTALL)
     text = re.sub(r"^namespace ov \{.*?^\}$", "", text, flags=re.MULTILINE | re.DOTALL)
     for line in text.splitlines():
@@ -31,16 +31,16 @@ def test_every_line_of_a_header_is_shown(name: str) -> None:
 
 
 def test_declarations_have_headings() -> None:
-    headings = re.findall(r"^### (.+)", reference.header_page(INCLUDE), re.MULTILINE)
+    headings = re.findall(r"^### (.+)", reference_pages.header_page(INCLUDE), re.MULTILINE)
     some = {"ExportOptions", "export_model", "Runner", "check_text, check_json, check_html", "ErrorKind"}
     assert some <= set(headings)
     assert not [heading for heading in headings if "takes_pictures" in heading]  # members stand in their class
 
 
 def test_every_command_is_shown() -> None:
-    page = reference.command_page(PROGRAM)
+    page = reference_pages.command_page(PROGRAM)
     commands = re.findall(r"^## deltavino (\w+)", page, re.MULTILINE)
-    assert commands == ["export", "generate", "inspect", "eval", "check", "cache"]
+    assert commands == ["export", "generate", "inspect", "eval", "check", "bench", "cache"]
     assert page.count("Usage: deltavino ") == len(commands) + 1 and "--weight-format" in page
 
 

@@ -248,6 +248,7 @@ BUSY = {
     "export with progress": "deltavino.export(big, out, weight_format='int4', progress=lambda *a: None)",
     "build": "deltavino.build(big, weight_format='int4')",
     "eval": "deltavino.eval(small, small, text=text)",
+    "bench": "deltavino.bench(small, prompt_tokens=[100000])",
     "check": "deltavino.check(small, against=kjv, text=text, tokens=100000)",
     "generate": "list(deltavino.generate(small, 'x', raw=True, ignore_eos=True, max_new_tokens=10**9))",
 }
@@ -341,7 +342,7 @@ def test_keywords_are_the_options(installed) -> None:
     said = good(installed.script("""if True:
         import inspect, json, deltavino
         print(json.dumps({name: list(inspect.signature(getattr(deltavino, name)).parameters)
-                          for name in ('export', 'generate', 'inspect', 'check', 'eval')}))"""))
+                          for name in ('export', 'generate', 'inspect', 'check', 'eval', 'bench')}))"""))
     other = {"--image": "images", "--model": "models", "--json": None, "--report": "report", "--help": None,
              "--quiet": None, "--json-errors": None, "--file": None, "--chat": None, "--no-think": "think",
              "--stop": "stop"}

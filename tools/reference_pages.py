@@ -10,7 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
-HEADERS = ["export", "build_model", "check", "evaluate", "generate", "inspect", "hub", "cache", "progress", "error",
+HEADERS = ["export", "build_model", "check", "evaluate", "bench", "generate", "inspect", "hub", "cache", "progress", "error",
            "problems", "version"]  # fmt: skip
 NAME = re.compile(
     r"^(?:struct|class|enum class|using|inline constexpr [\w:]+) (\w+)|^\w[\w:<>&* ]*?[ &*](\w+)\(", re.MULTILINE
