@@ -90,7 +90,7 @@ int clear(const CacheCommand& command) {
     }
     fmt::print("removed {}, {}\n", counted(cleared.removed.size()), human_bytes(bytes_of(cleared.removed)));
     if (!cleared.busy.empty()) {
-        fmt::print("left, because it is being exported: {}\n", fmt::join(cleared.busy, ", "));
+        fmt::print("left, because in use or being exported: {}\n", fmt::join(cleared.busy, ", "));
     }
     return 0;
 }
@@ -101,23 +101,24 @@ int run_cache(const CacheCommand& command) {
     return command.action == CacheAction::List ? list(command.json) : clear(command);
 }
 
-std::vector<std::filesystem::path> runnable(const std::vector<std::filesystem::path>& models, const RunRecipe& recipe,
-                                            unsigned threads) {
-    std::vector<std::filesystem::path> directories = models;
+std::vector<CachedDirectory> runnable(const std::vector<std::filesystem::path>& models, const RunRecipe& recipe,
+                                      unsigned threads) {
     const bool exported = std::all_of(models.begin(), models.end(), is_exported);
     if (exported && !recipe.given.empty()) {
         throw Error(ErrorKind::Usage, fmt::format("{} is for checkpoints, but '{}' is exported already",
                                                   recipe.given.front(), models.front().string()));
     }
-    for (std::filesystem::path& directory : directories) {
-        if (is_exported(directory)) {
+    std::vector<CachedDirectory> directories;
+    for (const std::filesystem::path& model : models) {
+        if (is_exported(model)) {
+            directories.push_back({model, nullptr});
             continue;
         }
         ProgressBar progress;
         CachedExport wanted = recipe.wanted;
-        wanted.model = directory.string();
+        wanted.model = model.string();
         wanted.threads = threads;
-        directory = export_to_cache(wanted, progress);
+        directories.push_back(export_to_cache(wanted, progress));
     }
     return directories;
 }

@@ -6,11 +6,15 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace deltavino::app {
 
 int run_eval(const EvalCommand& command) {
     EvaluationOptions options = command.options;
-    options.models = runnable(options.models, command.recipe);
+    const std::vector<CachedDirectory> directories = runnable(options.models, command.recipe);
+    std::transform(directories.begin(), directories.end(), options.models.begin(),
+                   [](const CachedDirectory& model) { return model.directory; });
     EvaluationReport report;
     {
         ProgressBar progress(ProgressUnit::Items);

@@ -244,7 +244,8 @@ void find_prompt(GenerateCommand& command) {
 int run_generate(GenerateCommand command) {
     ProgressBar progress(ProgressUnit::Items);
     find_prompt(command);
-    command.runner.model = runnable({command.runner.model}, command.recipe, command.runner.threads).front();
+    const CachedDirectory model = runnable({command.runner.model}, command.recipe, command.runner.threads).front();
+    command.runner.model = model.directory;
     command.runner.one_question = !command.chat;
     Runner runner(command.runner, progress);
     runner.begin(command.system);

@@ -73,9 +73,10 @@ struct CacheCommand {
 };
 
 // The directory to run for each of `models`: an exported one is itself, any other is a checkpoint or a Hub id, whose
-// export the cache has or gets. Throws ErrorKind::Usage for options of an export that exports nothing.
-std::vector<std::filesystem::path> runnable(const std::vector<std::filesystem::path>& models, const RunRecipe& recipe,
-                                            unsigned threads = 0);
+// export the cache has or gets, and keeps while the result lives. Throws ErrorKind::Usage for options of an export
+// that exports nothing.
+std::vector<CachedDirectory> runnable(const std::vector<std::filesystem::path>& models, const RunRecipe& recipe,
+                                      unsigned threads = 0);
 
 int run_check(const CheckCommand& command);
 int run_export(const ExportCommand& command);

@@ -186,6 +186,8 @@ void bind_results(nb::module_& m) {
         .def_ro("bytes_read", &ExportSummary::bytes_read)
         .def_ro("bytes_written", &ExportSummary::bytes_written)
         .def_ro("seconds", &ExportSummary::seconds);
+    nb::class_<CachedDirectory>(m, "CachedDirectory", "An export of the cache, which stays while this object lives.")
+        .def_ro("directory", &CachedDirectory::directory);
     nb::class_<Evaluation>(m, "Evaluation")
         .def_ro("model", &Evaluation::model)
         .def_ro("perplexity", &Evaluation::perplexity)

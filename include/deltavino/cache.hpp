@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,11 +27,17 @@ struct CachedExport {
 // Whether the folder holds an export, whoever wrote it: an openvino_*.xml or an openvino_config.json.
 bool is_exported(const std::filesystem::path& directory);
 
-// The folder of the cache with the export of `wanted`, which is made when it is not there. A checkpoint is told by
-// its files (docs/cache.md), a Hub id is resolved first. Processes that want the same entry wait for the one that
-// makes it. `progress` counts bytes and hears in one note whether the entry was there. Throws Error as
+// An export of the cache. While a copy of this lives, no process removes or replaces it.
+struct CachedDirectory {
+    std::filesystem::path directory;
+    std::shared_ptr<const void> use;
+};
+
+// The export of `wanted` in the cache, which is made when it is not there. A checkpoint is told by its files
+// (docs/cache.md), a Hub id is resolved first. Processes that want the same entry wait for the one that makes it.
+// `progress` counts bytes and hears in one note whether the entry was there. Throws Error as
 // resolve_checkpoint and export_model do; ErrorKind::Output when the cache cannot be written.
-std::filesystem::path export_to_cache(const CachedExport& wanted, ProgressSink& progress);
+CachedDirectory export_to_cache(const CachedExport& wanted, ProgressSink& progress);
 
 // DELTAVINO_CACHE, else XDG_CACHE_HOME/deltavino, else HOME/.cache/deltavino; it need not exist. Throws
 // ErrorKind::Usage when none of the three variables is set.
@@ -52,7 +59,7 @@ std::vector<CacheEntry> list_cache();
 
 struct CacheCleared {
     std::vector<CacheEntry> removed;
-    std::vector<std::string> busy;  // keys that another process is exporting: left alone
+    std::vector<std::string> busy;  // keys that are in use or being exported: left alone
 };
 
 // Removes entries, and what killed exports left. `keys`: names or globs; empty: all. `unused_for`: only entries that

@@ -247,11 +247,10 @@ def eval(
     exported first, as Runner does.
     """
     hears = sink(progress, note)
+    in_use = [runnable(path, weight_format, sym, group_size, task, revision, cache_dir, 0, hears) for path in models]
     options = fill(
         _deltavino.EvaluationOptions(),
-        models=[
-            runnable(path, weight_format, sym, group_size, task, revision, cache_dir, 0, hears) for path in models
-        ],
+        models=[directory for directory, _ in in_use],
         text=text,
         against=resolve(against, revision, cache_dir, hears) if against is not None else None,
         window=window,

@@ -85,20 +85,24 @@ def runnable(
     cache_dir: Path | None,
     threads: int,
     hears: _deltavino.Sink,
-) -> str:
-    """An exported directory as it is; of a checkpoint or a Hub id the export in the cache, made when it is not there."""
+) -> tuple[str, object]:
+    """An exported directory as it is; of a checkpoint or a Hub id the export in the cache, made when it is not there.
+
+    The second value is to be held while the directory is in use.
+    """
     path = os.fspath(model)
     if _deltavino.is_exported(path):
         if weight_format or sym or group_size is not None or task or revision:
             raise UsageError(
                 f"weight_format, sym, group_size, task and revision are for checkpoints, but '{path}' is exported already"
             )
-        return path
+        return path, None
     wanted = compression(weight_format or "int4", sym, group_size, None, None, None, False, (), None)
     if weight_format == "stored":
         wanted.weight_format = ""
     cache = os.fspath(cache_dir or "")
-    return str(_deltavino.export_to_cache(path, revision or "", cache, task or "auto", wanted, threads, hears))
+    cached = _deltavino.export_to_cache(path, revision or "", cache, task or "auto", wanted, threads, hears)
+    return str(cached.directory), cached
 
 
 def resolve(model: Path, revision: str | None, cache_dir: Path | None, hears: _deltavino.Sink) -> str:

@@ -32,7 +32,7 @@ class Runner:
         cache_dir: Path | None = None,
         note: Note | None = None,
     ) -> None:
-        directory = runnable(
+        directory, self._use = runnable(
             model, weight_format, sym, group_size, task, revision, cache_dir, threads, sink(None, note)
         )
         options = fill(

@@ -10,7 +10,7 @@
 namespace deltavino {
 
 struct ErrorParts {
-    std::string object;    // an option at the start of the message, else the first name in quotes
+    std::string object;    // an option at the start of the message or behind a colon, else the first name in quotes
     std::string expected;  // behind "expected"
     std::string found;     // behind "found", or what the object "has", "is" or "holds" instead
     std::string hint;      // behind the last semicolon, or the line "run `...`"

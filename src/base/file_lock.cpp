@@ -33,9 +33,23 @@ LockState FileLock::take(const std::filesystem::path& path) {
         }
         fail(ErrorKind::Output, "cannot create '{}': {}", path.string(), system_reason(errno));
     }
+    return lock(path, LOCK_EX);
+}
+
+LockState FileLock::take_existing(const std::filesystem::path& path, bool shared) {
+    release();
+    // NFS wants a handle that may write for a lock that excludes all others.
+    handle_ = ::open(path.c_str(), (shared ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (handle_ < 0) {
+        return errno == ENOENT ? LockState::Vanished : LockState::None;
+    }
+    return lock(path, shared ? LOCK_SH : LOCK_EX);
+}
+
+LockState FileLock::lock(const std::filesystem::path& path, int operation) {
     int status = 0;
     do {
-        status = ::flock(handle_, LOCK_EX | LOCK_NB);
+        status = ::flock(handle_, operation | LOCK_NB);
     } while (status != 0 && errno == EINTR);
     if (status != 0) {
         const bool busy = errno == EWOULDBLOCK;

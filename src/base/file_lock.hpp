@@ -13,7 +13,7 @@ enum class LockState {
     None,      // the file system has no locks
 };
 
-// An exclusive lock on a file; the system releases it when the process ends in whatever way.
+// A lock on a file; the system releases it when the process ends in whatever way.
 class FileLock {
 public:
     FileLock() = default;
@@ -24,9 +24,14 @@ public:
     // Makes the file when it is missing and locks it, without waiting. Throws ErrorKind::Output when it
     // cannot be opened.
     LockState take(const std::filesystem::path& path);
+    // The same for a file that is there: locks that are `shared` exclude only those that are not. Vanished when the
+    // file is not there; never throws.
+    LockState take_existing(const std::filesystem::path& path, bool shared);
     void release();
 
 private:
+    LockState lock(const std::filesystem::path& path, int operation);
+
     int handle_ = -1;
 };
 

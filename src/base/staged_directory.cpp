@@ -220,8 +220,8 @@ void StagedDirectory::Work::take(const fs::path& folder, const fs::path& target)
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         const bool made = ::mkdir(folder.c_str(), 0777) == 0;
         if (!made && errno != EEXIST) {
-            fail(ErrorKind::Output, "cannot create a folder in '{}': {}", folder.parent_path().string(),
-                 system_reason(errno));
+            fail(ErrorKind::Output, "cannot write to '{}': cannot create a folder in '{}': {}", target.string(),
+                 folder.parent_path().string(), system_reason(errno));
         }
         if (!made && !is_trusted(folder)) {
             fail(ErrorKind::Output, "cannot write to '{}': '{}' is in the way, and this user did not make it",

@@ -11,7 +11,9 @@
 #include <openvino/op/result.hpp>
 #include <openvino/op/scatter_update.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace deltavino::blocks {
 
@@ -146,7 +148,9 @@ Rule delta_rule(const Value& q, const Value& k, const Value& v, const Value& g, 
 Value log_decay(const Value& x, const Scope& scope, const Heads& heads) {
     std::vector<float> negative_rate;
     for (double a_log : scope.values("A_log")) {
-        negative_rate.push_back(static_cast<float>(-std::exp(a_log)));
+        // Infinite, it would make NaN of a softplus that is 0.
+        constexpr double kMost = std::numeric_limits<float>::max();
+        negative_rate.push_back(static_cast<float>(-std::min(std::exp(a_log), kMost)));
     }
     const std::vector<double> dt_bias = scope.values("dt_bias");
     const ov::Shape per_head{1, 1, static_cast<std::size_t>(heads.H_v)};

@@ -10,6 +10,7 @@
 #include "hub/settings.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <thread>
 
 namespace deltavino {
@@ -25,21 +26,17 @@ std::string format_text(const CompressionOptions& compression) {
     return compression.weight_format.empty() ? "as stored" : compression.weight_format;
 }
 
-// Waits while another process makes the entry. False when it was made meanwhile.
-bool take_turn(Store::Lock& lock, const Store& store, const std::string& key, const Json& identity,
-               ProgressSink& progress) {
-    bool told = false;
-    while (!lock.take()) {
+// Tries until it succeeds; the first time that it does not, `why` is told.
+void wait_for(const std::function<bool()>& attempt, const char* why, ProgressSink& progress) {
+    for (bool told = false; !attempt(); told = true) {
         if (!told) {
-            progress.note("another process is exporting this checkpoint; waiting for it");
-            told = true;
+            progress.note(why);
         }
         if (progress.cancelled()) {
             fail(ErrorKind::Cancelled, "stopped");
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
-    return !store.holds(key, identity);
 }
 
 // Makes the entry, whose lock is held.
@@ -65,34 +62,47 @@ void make_entry(const CachedExport& wanted, const fs::path& checkpoint, const Js
                               entry.string()));
 }
 
-fs::path unguarded(const CachedExport& wanted, ProgressSink& progress) {
+// Makes the entry unless another process made it meanwhile; returns whether it did.
+bool make_in_turn(const CachedExport& wanted, const fs::path& checkpoint, const Json& identity, const Store& store,
+                  CachedDirectory& made, ProgressSink& progress) {
+    const std::string key = cache::key_of(identity);
+    store.make_folders();
+    Store::Lock lock(store.lock_path(key));
+    wait_for([&] { return lock.take(); }, "another process is exporting this checkpoint; waiting for it", progress);
+    made.use = store.use(key, identity);
+    if (made.use) {
+        return false;
+    }
+    {
+        FileLock damaged;  // what stands there lacks something, but may be in use
+        wait_for([&] { return store.keep_from_use(key, damaged); },
+                 "the cache's export of this checkpoint lacks a file and is in use; waiting for its end", progress);
+        make_entry(wanted, checkpoint, identity, made.directory, progress);
+    }
+    made.use = store.use(key, identity);
+    return true;
+}
+
+CachedDirectory unguarded(const CachedExport& wanted, ProgressSink& progress) {
     const Store store(cache_folder());
     const fs::path checkpoint = resolve_checkpoint(wanted.model, wanted.hub, progress);
     const Json identity = cache::export_identity(cache::checkpoint_identity(checkpoint), wanted);
     const std::string key = cache::key_of(identity);
-    const fs::path entry = store.entry(key);
-    bool made = false;
-    if (!store.holds(key, identity)) {
-        try {
-            store.make_folders();
-            Store::Lock lock(store.lock_path(key));
-            if (take_turn(lock, store, key, identity, progress)) {
-                make_entry(wanted, checkpoint, identity, entry, progress);
-                made = true;
-            }
-        } catch (const Error& error) {
-            if (error.kind() != ErrorKind::Output) {
-                throw;
-            }
-            fail(ErrorKind::Output, "{}; {}", error.what(), kHelp);
+    CachedDirectory found{store.entry(key), store.use(key, identity)};
+    try {
+        if (!found.use && make_in_turn(wanted, checkpoint, identity, store, found, progress)) {
+            return found;
         }
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::Output) {
+            throw;
+        }
+        fail(ErrorKind::Output, "{}; {}", error.what(), kHelp);
     }
-    if (!made) {
-        progress.note(fmt::format("'{}' was exported before ({}): '{}'", wanted.model, format_text(wanted.compression),
-                                  entry.string()));
-        store.touch(key);
-    }
-    return entry;
+    progress.note(fmt::format("'{}' was exported before ({}): '{}'", wanted.model, format_text(wanted.compression),
+                              found.directory.string()));
+    store.touch(key);
+    return found;
 }
 
 std::vector<CacheEntry> chosen(const std::vector<CacheEntry>& entries, const std::vector<std::string>& keys,
@@ -128,7 +138,7 @@ bool is_exported(const fs::path& directory) {
     return false;
 }
 
-fs::path export_to_cache(const CachedExport& wanted, ProgressSink& progress) {
+CachedDirectory export_to_cache(const CachedExport& wanted, ProgressSink& progress) {
     return guarded("cannot export into the cache", [&] { return unguarded(wanted, progress); });
 }
 
@@ -160,7 +170,8 @@ CacheCleared clear_cache(const std::vector<std::string>& keys, std::optional<std
         CacheCleared cleared;
         for (const CacheEntry& entry : chosen(store.entries(), keys, unused_for)) {
             Store::Lock lock(store.lock_path(entry.key));
-            if (!lock.take()) {
+            FileLock unused;  // until all of it is gone
+            if (!lock.take() || !store.keep_from_use(entry.key, unused)) {
                 cleared.busy.push_back(entry.key);
                 continue;
             }

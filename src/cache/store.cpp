@@ -23,7 +23,8 @@ constexpr const char* kTag =
 void make_folder(const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
-    if (error && !fs::is_directory(folder)) {
+    std::error_code ignored;
+    if (error && !fs::is_directory(folder, ignored)) {
         fail(ErrorKind::Output, "cannot create '{}': {}", folder.string(), error.message());
     }
 }
@@ -93,6 +94,17 @@ std::chrono::system_clock::time_point last_use(const fs::path& entry) {
 bool Store::holds(const std::string& key, const Json& identity) const {
     const std::optional<Json> about = read_about(entry(key));
     return about && (*about)["identity"] == identity && has_all(entry(key), (*about)["files"]);
+}
+
+std::shared_ptr<const void> Store::use(const std::string& key, const Json& identity) const {
+    auto lock = std::make_shared<FileLock>();
+    const LockState state = lock->take_existing(entry(key) / kAbout, true);
+    const bool usable = state == LockState::Taken || state == LockState::None;
+    return usable && holds(key, identity) ? lock : nullptr;
+}
+
+bool Store::keep_from_use(const std::string& key, FileLock& lock) const {
+    return lock.take_existing(entry(key) / kAbout, false) != LockState::Busy;
 }
 
 void Store::touch(const std::string& key) const {

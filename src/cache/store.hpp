@@ -3,7 +3,7 @@
 //     CACHEDIR.TAG             says to backup programs what it is
 //     exports/KEY/             an exported directory, whole
 //     exports/KEY/.deltavino-cache.json
-//                              its identity, and the sizes of its files
+//                              its identity, and the sizes of its files; locked, shared, by all who use the entry
 //     exports/.KEY.lock        locked while the entry is made or removed
 //
 // Entries appear by the export's own renaming; when they were used last is the time of .deltavino-cache.json.
@@ -15,6 +15,7 @@
 #include <deltavino/cache.hpp>
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -27,6 +28,11 @@ public:
     std::filesystem::path entry(const std::string& key) const { return exports_ / key; }
     // Whether the entry is there, of this identity, and with all of its files.
     bool holds(const std::string& key, const Json& identity) const;
+    // Uses the entry if `holds`: nobody removes or replaces it while the result lives. Null where it does not hold, or
+    // is just being removed. On file systems without locks all may do all.
+    std::shared_ptr<const void> use(const std::string& key, const Json& identity) const;
+    // Excludes all use until it is released. False while the entry is in use.
+    bool keep_from_use(const std::string& key, FileLock& lock) const;
     // Notes a use; a cache that cannot be written to is left as it is.
     void touch(const std::string& key) const;
     // Throws ErrorKind::Output.

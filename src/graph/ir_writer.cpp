@@ -187,8 +187,9 @@ private:
             }
         }
         if (decompressions_.contains(&node)) {
-            layout_.xml += inner + "<rt_info>\n" + inner + "\t<attribute name=\"decompression\" version=\"0\" />\n" +
-                           inner + "</rt_info>\n";
+            write_mark("decompression", inner);
+        } else if (is_precise(node)) {
+            write_mark("precise", inner);
         }
         // A Loop's port map comes before its ports and its body after them.
         const auto* loop = ov::as_type<const ov::op::v5::Loop>(&node);
@@ -202,6 +203,11 @@ private:
             layout_.xml += inner + "</body>\n";
         }
         layout_.xml += indent + "</layer>\n";
+    }
+
+    void write_mark(const char* name, const std::string& indent) {
+        layout_.xml +=
+            fmt::format("{0}<rt_info>\n{0}\t<attribute name=\"{1}\" version=\"0\" />\n{0}</rt_info>\n", indent, name);
     }
 
     void write_ports(const ov::Node& node, const std::string& indent) {

@@ -17,6 +17,19 @@ Value named(const Value& value, const std::string& name) {
     return value;
 }
 
+namespace {
+constexpr const char* kPrecise = "precise";
+}
+
+Value precise(const Value& value) {
+    value.get_node()->get_rt_info()[kPrecise] = true;
+    return value;
+}
+
+bool is_precise(const ov::Node& node) {
+    return node.get_rt_info().contains(kPrecise);
+}
+
 std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const ov::PartialShape& shape,
                                                  const std::string& name) {
     auto node = std::make_shared<ov::op::v0::Parameter>(type, shape);

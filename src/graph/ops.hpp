@@ -25,6 +25,9 @@ inline constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
 
 // Gives the node that makes `value` a friendly name; returns the value.
 Value named(const Value& value, const std::string& name);
+// Marks the node that makes `value`: devices that compute in f16 compute it in f32. Returns the value.
+Value precise(const Value& value);
+bool is_precise(const ov::Node& node);
 
 std::shared_ptr<ov::op::v0::Parameter> parameter(ov::element::Type type, const ov::PartialShape& shape,
                                                  const std::string& name);

@@ -31,6 +31,16 @@ std::int64_t merged_width(const VisionConfig& config) {
     return static_cast<std::int64_t>(config.hidden_size * config.spatial_merge_size * config.spatial_merge_size);
 }
 
+// The merger's second product, its activation and their biases in f32: trained towers are reported to leave the range
+// of f16 there, up to 65504, in which GPUs compute. The first product stays in f16 and gives f32. A mark on it would go
+// up to the sums of the blocks, which then lose the plugin's own scaling and overflow sooner (docs/gpu.md).
+Value merged_patches(const Value& x, const Scope& merger) {
+    const Value inner = precise(blocks::gelu(precise(blocks::biased_linear(x, merger, "linear_fc1"))));
+    const Value sum = blocks::biased_linear(inner, merger, "linear_fc2");
+    precise(sum.get_node()->input_value(0));
+    return precise(sum);
+}
+
 }  // namespace
 
 void add_vision_tensors(TensorTable& table, const VisionConfig& c) {
@@ -83,10 +93,8 @@ std::shared_ptr<ov::Model> build_vision_merger(const VisionConfig& c, Weights& w
     }
     const Scope merger(weights, "visual.merger.");
     const Value joined = reshape(blocks::layer_norm(x, merger, "norm"), {-1, merged_width(c)});  // [N / m^2, m^2 C]
-    const Value merged =
-        blocks::biased_linear(blocks::gelu(blocks::biased_linear(joined, merger, "linear_fc1")), merger, "linear_fc2");
-    return single_output_model(merged, names::kLastHiddenState, {hidden_states, attention_mask, angles},
-                               "qwen3_5_vision_merger");
+    return single_output_model(merged_patches(joined, merger), names::kLastHiddenState,
+                               {hidden_states, attention_mask, angles}, "qwen3_5_vision_merger");
 }
 
 }  // namespace deltavino::models

@@ -368,6 +368,92 @@ def test_many_at_once(cache):
     assert len(cache.names()) == 1
 
 
+class InUse:
+    """A run that has its entry of the cache and waits for questions."""
+
+    def __init__(self, cache: Cache, *options: str, stopped: bool = False):
+        command = [PROGRAM, "generate", str(KJV), "--chat", *TEXT, *options]
+        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        self.process = subprocess.Popen(command, env=cache.environment, text=True, **pipes)
+        assert any("exported" in line for line in iter(self.process.stderr.readline, ""))
+        if stopped:  # in the middle of loading, or just behind
+            self.process.send_signal(signal.SIGSTOP)
+
+    def ask(self) -> str:
+        self.process.send_signal(signal.SIGCONT)
+        out, errors = self.process.communicate("Hello\n/exit\n", timeout=120)
+        assert self.process.returncode == 0, errors
+        return out
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["waiting", "loading"])
+def test_an_entry_in_use_is_left_and_named(cache, stopped):
+    cache.made(KJV)
+    cache.made(KJV, "--weight-format", "int8")
+    (int4,) = (entry for entry in cache.entries() if entry["weight_format"] == "int4")
+    before = InUse(cache).ask()
+    users = [InUse(cache, stopped=stopped), InUse(cache, stopped=stopped)]
+    whole = content(Path(int4["path"]))
+    result = cache.run("cache", "clear")
+    assert result.stdout.startswith("removed 1 export,"), result.stdout
+    assert f"left, because in use or being exported: {int4['key']}" in result.stdout
+    assert users[0].ask() == before
+    # The second still holds it. Another run may use it, too.
+    report = json.loads(cache.run("cache", "clear", "*int4*", "--json").stdout)
+    assert (report["removed"], report["busy"]) == ([], [int4["key"]])
+    assert content(Path(int4["path"])) == whole
+    cache.found(KJV)
+    assert users[1].ask() == before
+    # A lock ends with its process.
+    third = InUse(cache)
+    third.process.kill()
+    third.process.communicate(timeout=120)
+    assert cache.run("cache", "clear").stdout.startswith("removed 1 export,")
+    assert cache.names() == []
+
+
+def test_a_run_that_makes_its_entry_holds_it(cache):
+    """No time lies between the lock of the export and that of the use."""
+    user = InUse(cache)
+    assert cache.run("cache", "clear").stdout.startswith("removed 0 exports")
+    user.ask()
+    assert len(cache.names()) == 1
+    assert cache.run("cache", "clear").stdout.startswith("removed 1 export,")
+
+
+def test_a_damaged_entry_in_use_is_not_replaced(cache):
+    cache.made(KJV)
+    (entry,) = cache.entries()
+    user = InUse(cache, stopped=True)
+    (Path(entry["path"]) / "openvino_tokenizer.bin").unlink()
+    inode = os.stat(entry["path"]).st_ino
+    command = [PROGRAM, "generate", str(KJV), *ASK, *TEXT]
+    second = subprocess.Popen(command, env=cache.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert any("in use; waiting" in line for line in iter(second.stderr.readline, ""))
+    assert os.stat(entry["path"]).st_ino == inode
+    user.process.kill()
+    user.process.communicate(timeout=120)
+    out, errors = second.communicate(timeout=120)
+    assert second.returncode == 0 and out and "exported '" in errors, errors
+    assert os.stat(entry["path"]).st_ino != inode
+    assert cache.names() == [entry["key"]]
+
+
+def test_an_entry_that_is_being_removed_is_made_again(cache):
+    """The lock of whoever removes it, as a run sees it that comes just then."""
+    cache.made(KJV)
+    (entry,) = cache.entries()
+    about = Path(entry["path"]) / ".deltavino-cache.json"
+    with about.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        command = [PROGRAM, "generate", str(KJV), *ASK, *TEXT]
+        run = subprocess.Popen(command, env=cache.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert any("in use; waiting" in line for line in iter(run.stderr.readline, ""))
+        shutil.rmtree(entry["path"])
+    out, errors = run.communicate(timeout=120)
+    assert run.returncode == 0 and out and "exported '" in errors, errors
+
+
 def test_a_checkpoint_that_changes_meanwhile(cache, checkpoint):
     command = [PROGRAM, "generate", str(checkpoint), *ASK, *TEXT]
     environment = {**inject(10, "stop", "pwrite"), "DELTAVINO_CACHE": str(cache.folder)}

@@ -1,6 +1,7 @@
 """What README and --help promise about an export, checked in the files through OpenVINO and numpy."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-from conftest import GOLDEN, KJV, run_deltavino
+from conftest import GOLDEN, KJV, ROOT, run_deltavino
 from exported import (
     Constants,
     relative_error,
@@ -590,3 +591,11 @@ def test_zero_points_that_would_share_a_byte_between_experts_are_refused(deltavi
     refuse(deltavino, experts, UNSUPPORTED, "odd number of rows", "up_proj.weight", options=options)
     constants = Constants(export(experts, tmp_path / "out", *options, "--sym") / "openvino_model.xml")
     assert constants.type("model.layers.0.mlp.experts.gate_proj.weight") == "i4"
+
+
+def test_the_program_runs_with_one_openvino_only(deltavino):
+    """The system's loader refuses any other: the number in the library's name is the version."""
+    program = Path(os.environ.get("DELTAVINO", ROOT / "build" / "deltavino"))
+    needed = re.findall(rb"libopenvino\.so\.(\d+)\0", program.read_bytes())
+    year, minor, patch = re.search(r"OpenVINO 20(\d\d)\.(\d+)\.(\d+)", deltavino("--version").stdout).groups()
+    assert set(needed) == {f"{year}{minor}{patch}".encode()}

@@ -1,6 +1,8 @@
 """`deltavino eval` measures what compression costs, and the default search costs less than nncf's scales."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from conftest import GOLDEN, KJV
@@ -25,6 +27,31 @@ def test_table(deltavino, kjv_text, compressed):
     assert 10 < float_model["perplexity"] < 20
     assert ours["weight_bytes"] == nncf["weight_bytes"] < 0.4 * float_model["weight_bytes"]
     assert 0 < ours["kl_divergence"] < nncf["kl_divergence"] < 0.05
+
+
+def test_constant_logits(deltavino, tmp_path):
+    """A last norm of zeros: every token is as likely as any other, which is a number, not NaN."""
+    checkpoint = Path(shutil.copytree(KJV, tmp_path / "zero"))
+    weights = checkpoint / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    begin = 8 + int.from_bytes(data[:8], "little")
+    norm = json.loads(data[8:begin])["model.language_model.norm.weight"]
+    assert norm["dtype"] == "BF16"
+    first, last = (begin + offset for offset in norm["data_offsets"])
+    data[first:last] = b"\x80\xbf" * (norm["shape"][0])  # -1: the weight is added to 1
+    weights.write_bytes(data)
+    out = tmp_path / "out"
+    task = ("--task", "text-generation-with-past", "--weight-format", "fp32")
+    assert deltavino("export", "-m", checkpoint, out, *task).returncode == 0
+    tokens = json.loads((checkpoint / "config.json").read_text())["text_config"]["vocab_size"]
+    for against in ((), ("--against", checkpoint)):
+        for model in scores(deltavino("eval", out, *against, "--text", KJV / "held_out.txt", "--windows", "2", "--json")):
+            assert model["perplexity"] == pytest.approx(tokens, rel=1e-12)
+            assert (model["kl_divergence"], model["top1_agreement"]) == (0, 1)
+    result = deltavino("check", out, "--against", checkpoint, "--json")
+    report = json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} in the report"))
+    assert (result.returncode, report["good"]) == (0, True), report
+    assert "null" not in result.stdout.lower().replace('"null"', ""), "NaN is written as null"
 
 
 def test_text_that_is_too_short(deltavino, kjv_text, tmp_path):

@@ -40,6 +40,107 @@ def refused(kind: str, *arguments: object, **options: object) -> dict:
     return error
 
 
+# Messages of every kind that a file or an option can cause: what is done to a copy of the bundled checkpoint, the
+# command, and the parts. {C} is the copy, {O} a folder that is not there.
+
+
+def config(**values: object):
+    """Changes the config of the text model, and the model type of both."""
+
+    def change(folder: Path) -> None:
+        whole = json.loads((folder / "config.json").read_text())
+        for key, value in values.items():
+            for place in (whole, whole["text_config"]) if key == "model_type" else (whole["text_config"],):
+                place[key] = value
+        (folder / "config.json").write_text(json.dumps(whole))
+
+    return change
+
+
+def tensor(name: str, **values: object):
+    """Changes what the header says of a tensor; without values it is removed."""
+
+    def change(folder: Path) -> None:
+        file = folder / "model.safetensors"
+        data = file.read_bytes()
+        begin = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:begin])
+        header[name] |= values
+        if not values:  # the others lie where they lay: the bytes are given to one that nobody asks for
+            header["unused"] = header.pop(name)
+        text = json.dumps(header).encode()
+        file.write_bytes(len(text).to_bytes(8, "little") + text + data[begin:])
+
+    return change
+
+
+def text(name: str, content: str):
+    return lambda folder: (folder / name).write_text(content)
+
+
+def gone(name: str):
+    return lambda folder: (folder / name).unlink()
+
+
+EXPORT = ("export", "-m", "{C}", "{O}")
+NORM = "model.language_model.norm.weight"
+PARTS = [
+    ("no-folder", None, ("export", "-m", "{O}", "{O}2"), {"object": "{O}"}),
+    ("no-config", gone("config.json"), EXPORT, {"object": "{C}"}),
+    ("not-json", text("config.json", "{"), EXPORT, {"object": "{C}/config.json"}),
+    ("list", text("config.json", "[]"), EXPORT, {"object": "{C}/config.json", "expected": "a JSON object"}),
+    ("type", config(model_type="nonsense"), EXPORT, {"object": "{C}/config.json"}),
+    ("activation", config(hidden_act="relu"), EXPORT, {"object": "relu", "expected": "silu", "found": "relu"}),
+    ("negative", config(num_hidden_layers=-1), EXPORT, {"object": "{C}/config.json"}),
+    ("text", config(num_hidden_layers="8"), EXPORT, {"object": "{C}/config.json"}),
+    ("layers", config(layer_types=["x"] * 8), EXPORT, {"expected": '"linear_attention" or "full_attention"'}),
+    ("shape", config(hidden_size=64), EXPORT, {"object": "{C}/config.json", "expected": "the hidden_size 64 of the text model", "found": "128"}),
+    ("lacks", tensor(NORM), EXPORT, {"object": "{C}"}),
+    ("dtype", tensor(NORM, dtype="I16"), EXPORT, {"object": "{C}"}),
+    ("offsets", tensor(NORM, data_offsets=[1, 2, 3]), EXPORT, {"expected": "two numbers", "found": "[1,2,3]"}),
+    ("dims", tensor(NORM, shape="x"), EXPORT, {"expected": "a list"}),
+    ("header", text("model.safetensors", "12"), EXPORT, {"object": "{C}"}),
+    ("tokenizer", text("tokenizer.json", "{"), EXPORT, {"object": "{C}/tokenizer.json"}),
+    ("template", text("chat_template.jinja", "{% if %}"), ("generate", "{C}", "--prompt", "x"), {}),
+    ("format", None, (*EXPORT, "--weight-format", "int5"), {"object": "int5", "expected": "fp32, fp16, bf16, int8, int4, nf4 or mxfp4"}),
+    ("group", None, (*EXPORT, "--weight-format", "int4", "--group-size", "7"), {"object": "--group-size"}),
+    ("ratio", None, (*EXPORT, "--weight-format", "int4", "--ratio", "2"), {"object": "--ratio", "expected": "0 to 1", "found": "2"}),
+    ("task", None, (*EXPORT, "--task", "x"), {"object": "x"}),
+    ("device", None, ("inspect", "{C}", "--device", "X"), {"object": "--device", "expected": "CPU or GPU", "found": "X"}),
+    ("temperature", None, ("generate", "{C}", "--prompt", "x", "--temperature", "-1"), {"expected": "0 (the most likely token) or more", "found": "-1"}),
+    ("picture", None, ("generate", "{C}", "--prompt", "x", "--image", "{O}"), {"object": "{O}"}),
+    ("no-text", None, ("eval", "{C}", "--text", "{O}"), {"object": "{O}"}),
+    ("no-key", None, ("cache", "clear", "nothing"), {"object": "nothing"}),
+    ("in-the-way", None, ("export", "-m", "{C}", "{C}/config.json"), {"object": "{C}/config.json"}),
+    ("not-empty", None, ("export", "-m", "{C}", "{C}"), {"object": "{C}"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "arguments", "parts"), [row[1:] for row in PARTS], ids=[row[0] for row in PARTS])
+def test_parts(change, arguments, parts, tmp_path):
+    """The folders have names that look like parts of a message."""
+    odd = tmp_path / "it's; expected 1, found 2"
+    checkpoint = Path(shutil.copytree(KJV, odd / "kjv"))
+    if change:
+        change(checkpoint)
+
+    def filled(word: str) -> str:
+        return word.replace("{C}", str(checkpoint)).replace("{O}", str(odd / "out"))
+
+    run = run_deltavino(*map(filled, arguments), "--json-errors")
+    error = error_of(run.stderr)
+    assert run.returncode == error["exit_code"] and error["kind"] in ("usage", "input", "unsupported", "output")
+    assert {name: error.get(name) for name in parts} == {name: filled(value) for name, value in parts.items()}, error
+    for name in ("object", "expected", "found", "hint"):
+        part = error.get(name, "-")
+        assert part in error["message"] or part == "-"
+        assert part == part.strip() and not part.endswith((",", ";", ":")), (name, part)
+    assert any(error.get(name) for name in ("object", "expected", "hint"))
+    # What the user's words hold is not taken for a part.
+    assert "1, found 2" not in error.get("expected", "") and not error.get("found", "").startswith("2/")
+    assert not error.get("hint", "").startswith("expected 1")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_usage(command):
     error = refused("usage", command, "--nonsense")

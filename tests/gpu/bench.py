@@ -8,13 +8,17 @@ DELTAVINO_GPU_DEVICE=GPU leaves all of that away: the same jobs run on the GPU o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -29,10 +33,38 @@ FULL = bool(os.environ.get("DELTAVINO_GPU_FULL"))
 
 def kernel_folder() -> Path:
     """Where compiled kernels are kept between runs: outside of the repository."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("DELTAVINO_GPU_KERNELS") or cache / "deltavino-gpu")
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("DELTAVINO_GPU_KERNELS") or shared / "deltavino-gpu") / processor()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def processor() -> str:
+    """A name for what kernels are compiled for: the instructions of this CPU, and the runtime that compiles."""
+    flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
+    instructions = sorted(word for word in flags.split() if word.startswith(("avx", "amx", "f16c", "fma", "sse")))
+    runtime = next((str(path.name) for path in Path(sys.prefix).rglob("intel_opencl_rt-*.dist-info")), "")
+    return hashlib.sha256(" ".join([*instructions, runtime]).encode()).hexdigest()[:12]
+
+
+@cache
+def runtime_extensions() -> tuple[str, ...]:
+    """What the OpenCL runtime itself offers: the layer says that there is more."""
+    variables = environment("xe-lp", stubs=True)
+    variables.pop("OPENCL_LAYERS", None)
+    asked = subprocess.run([sys.executable, str(HERE / "extensions.py")], env=variables, capture_output=True, text=True,
+                           check=False)  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+    return tuple(asked.stdout.split())
+
+
+def lacks_half() -> bool:
+    """Whether kernels in f16 cannot be compiled. The runtime has them also where the CPU has no such arithmetic."""
+    return not REAL and "cl_khr_fp16" not in runtime_extensions()
+
+
+NO_HALF = "Intel's OpenCL runtime has no f16 (cl_khr_fp16) on this processor"
+needs_half = pytest.mark.skipif("bench.lacks_half()", reason=NO_HALF)
 
 
 def loader() -> Path:

@@ -37,6 +37,13 @@ def compiled(request, models) -> dict[matrix.Row, dict]:
     return found
 
 
+def pytest_terminal_summary(terminalreporter) -> None:
+    """One line for .ci/run, which shows it beside the gate."""
+    without = [report for report in terminalreporter.stats.get("skipped", []) if bench.NO_HALF in str(report.longrepr)]
+    if without:
+        terminalreporter.write_line(f"NOT RUN: {len(without)} tests in f16: {bench.NO_HALF}")
+
+
 def write_table(found: dict[matrix.Row, dict]) -> None:
     """The table of docs/gpu.md, in the build folder. Formats and forms that came out the same share a line."""
     families = list(dict.fromkeys(row.family for row in found))

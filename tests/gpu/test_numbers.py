@@ -7,6 +7,8 @@ import json
 import pytest
 
 import bench
+import cut
+import matrix
 
 GREEDY = json.loads((bench.GOLDEN / "kjv-tiny" / "greedy.json").read_text())
 HALF = json.loads((bench.HERE / "half_precision.json").read_text())
@@ -45,6 +47,21 @@ def test_8_bit_kernels_are_as_exact_as_those_of_the_cpu(model, models):
         assert figures["largest"] < 1e-4, (name, figures)
 
 
+@pytest.mark.parametrize("format_", ["int4", "int4-sym"])
+def test_4_bit_kernels_are_as_exact_as_those_of_the_cpu(format_, models, tmp_path):
+    """One product, read in one call of many tokens and of one: the plugin has a kernel for each."""
+    directory = matrix.exported(matrix.Row("xe-lp", "wide-dense", format_, "stateful"), models)
+    for rows in (40, 1):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        xml, inputs = cut.product(directory, "model.layers.0.mlp.down_proj", folder, rows)
+        job = {"job": "outputs", "xml": str(xml), "inputs": str(inputs), "config": {"INFERENCE_PRECISION_HINT": "f32"}}
+        answer = bench.run_jobs([job])[0]
+        assert "error" not in answer, answer["error"]
+        assert answer["largest"] < 1e-5, answer
+
+
+@bench.needs_half
 @pytest.mark.parametrize("model", MODELS)
 def test_float16_is_as_noisy_as_float16_is(model, models):
     """The bounds are those of transformers with everything in f16, on the same weights (half_precision.py).
@@ -59,6 +76,7 @@ def test_float16_is_as_noisy_as_float16_is(model, models):
             assert figures["largest"] < 3 * bounds["largest"], (name, figures, bounds)
 
 
+@bench.needs_half
 @pytest.mark.parametrize("backend", ["SDPA", "PA"])
 def test_genai_gives_the_golden_tokens(backend, models):
     directory = bench.export(
@@ -71,6 +89,7 @@ def test_genai_gives_the_golden_tokens(backend, models):
     assert answer.get("tokens") == [entry["continuation_ids"] for entry in GREEDY["single"]], answer
 
 
+@bench.needs_half
 def test_genai_answers_about_pictures_as_transformers_does(models):
     """The chats of one turn with one picture."""
     chats = [chat for chat in VISION["chats"] if len(chat["pictures"]) == 1 and len(chat["messages"]) == 1]

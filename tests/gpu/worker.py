@@ -1,8 +1,11 @@
 """Runs in an environment of bench.py: reads jobs as JSON from standard input, prints "ANSWER {...}" for each.
 
-compile: {"xml", "paged", "config"} -> {"layers": {type: count}, "primitives": {"type:kernel": count}, "bytes"}
+compile: {"xml", "paged", "config"} -> {"layers": {type: count}, "primitives": {"type:kernel": count}, "bytes",
+         "wide": [name of a product in f32]}
 logits:  {"xml", "paged", "config", "expected"} -> {schedule: {"largest", "mean", "same"}}, see schedules.py;
          with "like": "CPU" the inputs are those of "expected" and the answers the CPU plugin's on the same file
+outputs: {"xml", "config", "inputs"} -> {"largest", "mean"}: errors of a model of one output, as shares of the largest
+         number of the CPU plugin's in f32 on the same file
 capabilities: {} -> {"capabilities": [name]} of the device
 tokens:  {"model", "config", "prompts", "count"} -> {"tokens": [[id]]}: GenAI's greedy continuation
 answers: {"model", "config", "chats": [[question, picture]]} -> {"texts": [text]}: GenAI's answers about pictures
@@ -31,6 +34,11 @@ def read(xml: str, paged: bool) -> ov.Model:
     return model
 
 
+def inputs_are_f32(node: ov.Node) -> bool:
+    source = node.input_value(0).get_node().get_rt_info()
+    return source["outputPrecisions"].astype(str) == "f32"
+
+
 def compile_job(core: ov.Core, job: dict) -> dict:
     """How often each kind of operation stands in the compiled graph, and which kernel it got."""
     before = core.get_property(DEVICE, "GPU_MEMORY_STATISTICS")
@@ -38,6 +46,7 @@ def compile_job(core: ov.Core, job: dict) -> dict:
     after = core.get_property(DEVICE, "GPU_MEMORY_STATISTICS")
     layers: collections.Counter = collections.Counter()
     primitives: collections.Counter = collections.Counter()
+    wide = []
     for node in compiled.get_runtime_model().get_ops():
         info = node.get_rt_info()
         if "layerType" in info:
@@ -45,9 +54,11 @@ def compile_job(core: ov.Core, job: dict) -> dict:
             layers[kind] += 1
             if "primitiveType" in info:
                 primitives[f"{kind}:{info['primitiveType'].astype(str)}"] += 1
+            if kind == "FullyConnected" and inputs_are_f32(node):
+                wide.append(node.get_friendly_name())
     del compiled
     gc.collect()
-    return {"layers": layers, "primitives": primitives,
+    return {"layers": layers, "primitives": primitives, "wide": wide,
             "bytes": sum(after.values()) - sum(before.values())}  # fmt: skip
 
 
@@ -64,6 +75,14 @@ def logits_job(core: ov.Core, job: dict) -> dict:
     else:
         found = schedules.run_stateful(compiled, expected)
     return {name: schedules.figures(*pair) for name, pair in found.items()}
+
+
+def outputs_job(core: ov.Core, job: dict) -> dict:
+    inputs = load_file(job["inputs"])
+    exact = core.compile_model(job["xml"], "CPU", {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"})
+    found = core.compile_model(job["xml"], DEVICE, job["config"])(inputs)[0]
+    figures = schedules.figures(found, exact(inputs)[0])
+    return {"largest": figures["largest"], "mean": figures["mean"]}
 
 
 def greedy(count: int):
@@ -111,6 +130,7 @@ JOBS = {
     "capabilities": capabilities_job,
     "compile": compile_job,
     "logits": logits_job,
+    "outputs": outputs_job,
     "tokens": tokens_job,
 }
 
