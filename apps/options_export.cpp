@@ -40,6 +40,12 @@ void add_compression(Command& command, CompressionOptions& options) {
                   "writes [least-error]",
                   text_into(options.scale_search));
     command.choices({"least-error", "nncf"});
+    command.value("--calibrate", "FILE",
+                  "int4: choose the codes that change least what the layers put out on this text; self: on text that "
+                  "the model writes itself [by the weights alone]",
+                  path_into(options.calibrate));
+    command.value("--calibration-tokens", "N", "Tokens that --calibrate runs at most [16384]",
+                  count_into(options.calibration_tokens));
 }
 
 // Options of optimum-cli that change nothing here. `only`: the one value that is taken; empty: any.
@@ -65,8 +71,7 @@ struct Refused {
     const char* why;
 };
 constexpr const char* kNoData =
-    "needs sample data and a model that runs; without data, --scale-search least-error (the default) and --ratio "
-    "lower the error";
+    "is one of optimum-intel's ways with sample data; --calibrate FILE, or self, does the same work here";
 constexpr const char* kNoActivations = "quantizes activations; --weight-format compresses weights";
 constexpr Refused kRefused[] = {
     {"--dataset", Values::One, kNoData},

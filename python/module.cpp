@@ -79,7 +79,9 @@ void bind_options(nb::module_& m) {
         .def_rw("backup_precision", &CompressionOptions::backup_precision)
         .def_rw("all_layers", &CompressionOptions::all_layers)
         .def_rw("keep", &CompressionOptions::keep)
-        .def_rw("scale_search", &CompressionOptions::scale_search);
+        .def_rw("scale_search", &CompressionOptions::scale_search)
+        .def_rw("calibrate", &CompressionOptions::calibrate)
+        .def_rw("calibration_tokens", &CompressionOptions::calibration_tokens);
     nb::class_<ExportOptions>(m, "ExportOptions")
         .def(nb::init<>())
         .def_rw("model", &ExportOptions::model)

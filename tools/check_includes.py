@@ -4,8 +4,8 @@
 The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
 runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json and
 graph/names.hpp only. reference knows the checkpoint and no OpenVINO. hub knows files and JSON only. cache keeps what
-export writes, and knows the Hub. evaluate compares what export, runtime and reference say. benchmark measures how fast
-runtime is.
+export writes, and knows the Hub. calibration quantizes weights by what the reference computes on a text. evaluate
+compares what export, runtime and reference say. benchmark measures how fast runtime is.
 
     check_includes.py [REPOSITORY]
 """
@@ -27,7 +27,8 @@ ALLOWED = {
     "blocks": GRAPH | {"blocks"},
     "models": GRAPH | {"blocks", "models"},
     "tokenizer": {"base", "json", "graph", "tokenizer"},
-    "export": GRAPH | {"models", "tokenizer", "export"},
+    "calibration": CHECKPOINT | {"quant", "reference", "runtime", "calibration"},
+    "export": GRAPH | {"models", "tokenizer", "reference", "calibration", "export"},
     "inspect": GRAPH | {"models", "export", "inspect"},
     "runtime": {"base", "json", "runtime"},
     "benchmark": {"base", "json", "runtime", "benchmark"},

@@ -25,6 +25,10 @@ struct CompressionOptions {
     bool all_layers = false;                   // embedding and head in 4 bit too
     std::vector<std::string> keep;             // PATTERN=TYPE, first match wins; PATTERN is a glob on tensor names
     std::string scale_search = "least-error";  // or nncf: the bits that nncf would write
+    // int4: a file of text, or "self" for text that the model writes itself. Weights get the codes that change least
+    // what their layers put out on it; empty: the codes that are nearest to the weights. Not for models in memory.
+    std::filesystem::path calibrate;
+    std::uint64_t calibration_tokens = 0;  // at most so many; 0: 16384
 };
 
 struct ExportOptions {

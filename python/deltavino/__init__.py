@@ -86,6 +86,8 @@ def export(
     all_layers: bool = False,
     keep: Iterable[str] = (),
     scale_search: ScaleSearch | None = None,
+    calibrate: Path | None = None,
+    calibration_tokens: int | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> ExportSummary:
@@ -114,7 +116,7 @@ def export(
         allow_nonfinite=allow_nonfinite,
         threads=threads,
         compression=compression(weight_format, sym, group_size, group_size_fallback, ratio, backup_precision,
-                                all_layers, keep, scale_search),
+                                all_layers, keep, scale_search, calibrate, calibration_tokens),
     )  # fmt: skip
 
     return _deltavino.export_model(options, verify, hears)

@@ -54,6 +54,8 @@ def compression(
     all_layers: bool,
     keep: Iterable[str],
     scale_search: str | None,
+    calibrate: Path | None = None,
+    calibration_tokens: int | None = None,
 ) -> _deltavino.CompressionOptions:
     """How weights are stored."""
     options: _deltavino.CompressionOptions = fill(
@@ -67,6 +69,8 @@ def compression(
         all_layers=all_layers,
         keep=list(keep),
         scale_search=scale_search,
+        calibrate=calibrate,
+        calibration_tokens=calibration_tokens,
     )
     return options
 

@@ -87,16 +87,24 @@ Json recipe_identity(const CachedExport& wanted) {
     const auto or_null = [](const auto& value) {
         return value ? Json(*value) : Json(nullptr);
     };
-    return {{"task", wanted.task},
-            {"weight_format", compression.weight_format},
-            {"sym", compression.sym},
-            {"group_size", or_null(compression.group_size)},
-            {"group_size_fallback", compression.group_size_fallback},
-            {"ratio", or_null(compression.ratio)},
-            {"backup_precision", compression.backup_precision},
-            {"all_layers", compression.all_layers},
-            {"keep", compression.keep},
-            {"scale_search", compression.scale_search}};
+    Json recipe{{"task", wanted.task},
+                {"weight_format", compression.weight_format},
+                {"sym", compression.sym},
+                {"group_size", or_null(compression.group_size)},
+                {"group_size_fallback", compression.group_size_fallback},
+                {"ratio", or_null(compression.ratio)},
+                {"backup_precision", compression.backup_precision},
+                {"all_layers", compression.all_layers},
+                {"keep", compression.keep},
+                {"scale_search", compression.scale_search}};
+    if (!compression.calibrate.empty()) {
+        recipe["calibrate"] = compression.calibrate.string();
+        recipe["calibration_tokens"] = compression.calibration_tokens;
+        if (compression.calibrate != "self") {
+            recipe["calibration_text"] = file_identity(compression.calibrate, false);
+        }
+    }
+    return recipe;
 }
 
 std::string text_of(const Json& json) {

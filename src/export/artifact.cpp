@@ -41,7 +41,7 @@ void WeightList::add(const Artifact& artifact, ByteSink& bin) {
                                        [&](const StreamedWeight& other) { return other.job->makes_same_bytes(job); });
         place_.push_back(static_cast<std::size_t>(same - weights_.begin()));
         if (same == weights_.end()) {
-            weights_.push_back({&job, {placement}, {}});
+            weights_.push_back({&job, {placement}, {}, {}});
         } else {
             same->placements.push_back(placement);
         }
@@ -102,15 +102,18 @@ OutputFile write_artifact(const Artifact& artifact, const std::filesystem::path&
     return bin;
 }
 
-std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts,
-                                                     const std::filesystem::path& directory,
-                                                     const StreamOptions& options, ProgressSink& progress,
-                                                     const std::function<void()>& beside) {
+std::vector<quant::BlockStatistics> stream_artifacts(
+    const std::vector<Artifact>& artifacts, const std::filesystem::path& directory, const StreamOptions& options,
+    ProgressSink& progress, const std::function<void()>& beside,
+    const std::function<void(std::vector<StreamedWeight>& weights)>& before) {
     std::vector<OutputFile> files;
     files.reserve(artifacts.size());
     WeightList list;
     for (const Artifact& artifact : artifacts) {
         list.add(artifact, files.emplace_back(write_artifact(artifact, directory)));
+    }
+    if (before) {
+        before(list.weights());
     }
     const std::vector<quant::BlockStatistics> statistics = stream_weights(list.weights(), options, progress, beside);
     for (OutputFile& file : files) {

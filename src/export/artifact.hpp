@@ -52,6 +52,7 @@ public:
 
     // Those that two files store alike stand there once.
     const std::vector<StreamedWeight>& weights() const { return weights_; }
+    std::vector<StreamedWeight>& weights() { return weights_; }
     // One entry per job, in the order of add().
     std::vector<quant::BlockStatistics> by_job(const std::vector<quant::BlockStatistics>& by_weight) const;
 
@@ -61,10 +62,11 @@ private:
 };
 
 // Writes all artifacts; weights that two files store alike are read and converted once. Returns the error of
-// each weight of each artifact, in their order. `beside`: see stream_weights.
-std::vector<quant::BlockStatistics> stream_artifacts(const std::vector<Artifact>& artifacts,
-                                                     const std::filesystem::path& directory,
-                                                     const StreamOptions& options, ProgressSink& progress,
-                                                     const std::function<void()>& beside);
+// each weight of each artifact, in their order. `beside`: see stream_weights. `before`: may write some of the weights
+// when their places are known.
+std::vector<quant::BlockStatistics> stream_artifacts(
+    const std::vector<Artifact>& artifacts, const std::filesystem::path& directory, const StreamOptions& options,
+    ProgressSink& progress, const std::function<void()>& beside,
+    const std::function<void(std::vector<StreamedWeight>& weights)>& before = {});
 
 }  // namespace deltavino::exporter

@@ -23,6 +23,9 @@ namespace {
 using namespace exporter;
 
 ExportOptions as_export(const BuildOptions& options) {
+    if (!options.compression.calibrate.empty()) {
+        fail(ErrorKind::Usage, "cannot calibrate a model in memory: its tokenizer is written by an export only");
+    }
     ExportOptions out;
     out.model = options.model;
     out.lora = options.lora;

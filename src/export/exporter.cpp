@@ -9,7 +9,9 @@
 #include "base/guard.hpp"
 #include "base/staged_directory.hpp"
 #include "base/staged_file.hpp"
+#include "calibration/text.hpp"
 #include "export/artifact.hpp"
+#include "export/calibrated_weights.hpp"
 #include "export/directory/generation_config.hpp"
 #include "export/directory/processor_files.hpp"
 #include "export/directory/side_files.hpp"
@@ -92,11 +94,33 @@ double estimate(const std::vector<Artifact>& artifacts, const StreamOptions& opt
     return estimate_seconds(list.weights(), options, kBudgetSeconds);
 }
 
+// The progress of an export within one: notes were told before.
+class Quiet : public ProgressSink {
+public:
+    explicit Quiet(ProgressSink& outer) : outer_(outer) {}
+    void update(const std::string& stage, std::uint64_t done, std::uint64_t total) override {
+        outer_.update(stage, done, total);
+    }
+    bool cancelled() override { return outer_.cancelled(); }
+    void note(const std::string&) override {}
+
+private:
+    ProgressSink& outer_;
+};
+
 // One export: everything is decided from tables and configuration, then written.
 class Export {
 public:
     Export(const ExportOptions& options, ProgressSink& progress)
-        : options_(options), progress_(progress), prepared_(options, progress) {}
+        : options_(options), progress_(progress), prepared_(options, progress) {
+        if (calibrates() && !options.convert_tokenizer) {
+            fail(ErrorKind::Usage,
+                 "--calibrate reads the text with the tokenizer: it does not go with --disable-convert-tokenizer");
+        }
+        if (calibrates() && options.compression.calibrate != kSelf) {
+            const InputFile readable(options.compression.calibrate);  // a wrong name shows before the work
+        }
+    }
 
     ExportSummary run() {
         if (prepared_.vision()) {
@@ -123,6 +147,36 @@ public:
 
 private:
     void note(const std::vector<std::string>& notes) { note_all(progress_, notes); }
+
+    bool calibrates() const { return !options_.compression.calibrate.empty(); }
+
+    // The windows of text that --calibrate names. `directory` has the tokenizer.
+    calibration::Windows windows(const std::filesystem::path& directory) {
+        const CompressionOptions& wanted = options_.compression;
+        const std::uint64_t tokens = prepared_.recipe().calibration_tokens();
+        if (wanted.calibrate != kSelf) {
+            return calibration::text_windows(wanted.calibrate, directory, tokens,
+                                             static_cast<std::int64_t>(prepared_.plan().config.text.vocab_size));
+        }
+        // The model as it writes: in 8 bit, which changes nothing that anybody reads.
+        ExportOptions plain;
+        plain.model = options_.model;
+        plain.output = directory / "calibration";
+        plain.task = models::task_name(models::Task::TextGeneration);
+        plain.compression.weight_format = "int8";
+        plain.assume_tied_head = options_.assume_tied_head;
+        plain.threads = options_.threads;
+        plain.sync = false;
+        Quiet quiet(progress_);
+        Export(plain, quiet).run();
+        calibration::Windows made =
+            calibration::self_windows(plain.output, tokens, options_.threads, [&](std::uint64_t done) {
+                progress_.update("calibration, writing text", done, tokens);
+                return progress_.cancelled();
+            });
+        std::filesystem::remove_all(plain.output);
+        return made;
+    }
 
     void write_small_files(const std::filesystem::path& directory) {
         note(copy_side_files(options_.model, directory));
@@ -157,6 +211,15 @@ private:
         if (options_.dry_run) {
             beside();
             estimated_seconds_ = estimate(prepared_.artifacts(), streaming);
+        } else if (calibrates()) {
+            beside();  // the calibration needs the tokenizer
+            const calibration::Windows text = windows(directory.path());
+            const auto calibrate = [&](std::vector<StreamedWeight>& weights) {
+                const std::vector<std::string> done = write_calibrated(
+                    {prepared_.checkpoint(), prepared_.plan().config.text, text, options_.threads}, weights, progress_);
+                notes.insert(notes.end(), done.begin(), done.end());
+            };
+            statistics = stream_artifacts(prepared_.artifacts(), directory.path(), streaming, progress_, {}, calibrate);
         } else {
             statistics = stream_artifacts(prepared_.artifacts(), directory.path(), streaming, progress_, beside);
         }

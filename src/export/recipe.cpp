@@ -103,6 +103,18 @@ quant::Search Recipe::search() const {
     return state_->options.scale_search == "nncf" ? quant::Search::Nncf : quant::Search::LeastError;
 }
 
+std::string Recipe::calibration_text() const {
+    const std::filesystem::path& file = state_->options.calibrate;
+    return file.empty()    ? ""
+           : file == kSelf ? "text that the model wrote itself"
+                           : "'" + file.filename().string() + "'";
+}
+
+std::uint64_t Recipe::calibration_tokens() const {
+    constexpr std::uint64_t kUsual = 16384;
+    return state_->options.calibration_tokens == 0 ? kUsual : state_->options.calibration_tokens;
+}
+
 std::string Recipe::format_name() const {
     return state_->options.weight_format.empty() ? "as stored" : state_->options.weight_format;
 }
@@ -139,6 +151,12 @@ std::vector<std::string> Recipe::description() const {
     }
     lines.push_back("in_proj_a, in_proj_b, conv1d, routers and gates: as stored, few bytes whose errors compound");
     lines.push_back("norms, A_log, dt_bias: float32");
+    if (!state.options.calibrate.empty()) {
+        lines.push_back(
+            fmt::format("4-bit codes: those that change least what the layers put out on {}, of which {} "
+                        "tokens were run at most",
+                        calibration_text(), calibration_tokens()));
+    }
     lines.push_back(state.options.scale_search == "nncf"
                         ? "scales: as nncf chooses them"
                         : "scales and zero points: searched for the least squared error");

@@ -28,6 +28,9 @@ struct ExpertSizes {
     std::uint64_t intermediate = 0;
 };
 
+// A --calibrate that is no file.
+inline constexpr const char* kSelf = "self";
+
 class Recipe {
 public:
     // Throws ErrorKind::Usage for a bad option or combination, naming the rule.
@@ -60,6 +63,9 @@ public:
     std::int64_t group_size() const;
     std::string group_size_fallback() const;
     quant::Search search() const;
+    // What --calibrate runs on, for people, without the folder; empty without it. And how many tokens of it at most.
+    std::string calibration_text() const;
+    std::uint64_t calibration_tokens() const;
     // "int4", or "as stored"
     std::string format_name() const;
     // One sentence per group of weights, with the reason.

@@ -2,6 +2,7 @@
 #include "export/recipe_state.hpp"
 
 #include "base/error.hpp"
+#include "calibration/text.hpp"
 
 #include <algorithm>
 #include <array>
@@ -22,6 +23,28 @@ const std::array kFormats{
 
 const std::vector<std::string> kKeepTypes{"stored",   "fp32",      "fp16",     "bf16",
                                           "int8_sym", "int8_asym", "int4_sym", "int4_asym"};
+
+constexpr std::uint64_t kMostCalibrationTokens = 1u << 20;
+
+void check_calibration(const CompressionOptions& options, const std::string& format, Problems& problems) {
+    if (options.calibrate.empty()) {
+        if (options.calibration_tokens > 0) {
+            problems.add("--calibration-tokens goes with --calibrate");
+        }
+        return;
+    }
+    if (options.weight_format != "int4") {
+        problems.add(fmt::format("--calibrate is for int4; it does not go with {}", format));
+    }
+    if (options.scale_search == "nncf") {
+        problems.add("--calibrate chooses scales itself; it does not go with --scale-search nncf");
+    }
+    if (options.calibration_tokens != 0 && (options.calibration_tokens < calibration::kFewestTokens ||
+                                            options.calibration_tokens > kMostCalibrationTokens)) {
+        problems.add(fmt::format("--calibration-tokens is {}, expected {} to {}", options.calibration_tokens,
+                                 calibration::kFewestTokens, kMostCalibrationTokens));
+    }
+}
 
 }  // namespace
 
@@ -84,6 +107,7 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
     if (options.scale_search != "least-error" && options.scale_search != "nncf") {
         problems.add(fmt::format("--scale-search is '{}', expected least-error or nncf", options.scale_search));
     }
+    check_calibration(options, name, problems);
     for (const std::string& rule : options.keep) {
         const std::size_t equal = rule.rfind('=');
         const std::string type = equal == std::string::npos ? std::string() : rule.substr(equal + 1);

@@ -50,6 +50,9 @@ std::uint64_t rows_at_once(const graph::RowSlice& slice, std::uint64_t columns) 
 std::vector<Task> make_tasks(const std::vector<StreamedWeight>& weights) {
     std::vector<Task> tasks;
     for (const StreamedWeight& weight : weights) {
+        if (weight.written) {
+            continue;
+        }
         std::uint64_t row = 0;
         for (const graph::RowSlice& source : weight.job->sources) {
             const std::uint64_t most = rows_at_once(source, weight.job->columns);
@@ -196,7 +199,7 @@ private:
         const quant::BlockStatistics statistics =
             quant::quantize_rows(scheme, options_.search, block, task.weight->importance, rows);
         require_finite(task, statistics.nonfinite > 0);
-        write(task, rows, from.first_row);
+        write_rows(*task.weight, rows, from.first_row);
         return statistics;
     }
 
@@ -208,19 +211,7 @@ private:
         const quant::Scheme& scheme = *task.weight->job->storage.scheme;
         const quant::QuantizedRows rows = buffers_.resized(scheme, codes.rows, codes.columns);
         quant::store_codes(codes, scheme, rows);
-        write(task, rows, task.first_row);
-    }
-
-    static void write(const Task& task, const quant::QuantizedRows& rows, std::uint64_t first_row) {
-        const graph::WeightJob& job = *task.weight->job;
-        const quant::StorageBytes before = quant::storage_bytes(*job.storage.scheme, first_row, job.columns);
-        for (const Placement& place : task.weight->placements) {
-            place.file->write(place.values_offset + before.packed, rows.packed);
-            if (!rows.zero_points.empty()) {
-                place.file->write(place.zero_points_offset + before.zero_points, rows.zero_points);
-            }
-            place.file->write(place.scales_offset + before.scales, rows.scales);
-        }
+        write_rows(*task.weight, rows, task.first_row);
     }
 
     StreamOptions options_;
@@ -244,6 +235,18 @@ std::uint64_t bytes_of(const std::vector<Task>& tasks) {
 }
 
 }  // namespace
+
+void write_rows(const StreamedWeight& weight, const quant::QuantizedRows& rows, std::uint64_t first_row) {
+    const graph::WeightJob& job = *weight.job;
+    const quant::StorageBytes before = quant::storage_bytes(*job.storage.scheme, first_row, job.columns);
+    for (const Placement& place : weight.placements) {
+        place.file->write(place.values_offset + before.packed, rows.packed);
+        if (!rows.zero_points.empty()) {
+            place.file->write(place.zero_points_offset + before.zero_points, rows.zero_points);
+        }
+        place.file->write(place.scales_offset + before.scales, rows.scales);
+    }
+}
 
 double estimate_seconds(const std::vector<StreamedWeight>& weights, const StreamOptions& options, double budget) {
     std::vector<Task> tasks = make_tasks(weights);
@@ -291,7 +294,10 @@ std::vector<quant::BlockStatistics> stream_weights(const std::vector<StreamedWei
     std::atomic<bool> stop{false};
     std::atomic<unsigned> running{0};
     std::exception_ptr failure;
-    std::vector<quant::BlockStatistics> statistics(weights.size());
+    std::vector<quant::BlockStatistics> statistics;
+    for (const StreamedWeight& weight : weights) {
+        statistics.push_back(weight.written.value_or(quant::BlockStatistics()));
+    }
     std::mutex mutex;
     std::atomic<bool> beside_taken{beside == nullptr};
 

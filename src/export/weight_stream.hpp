@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace deltavino::exporter {
@@ -28,7 +29,12 @@ struct StreamedWeight {
     std::vector<Placement> placements;
     // One factor per column that weighs the squared error of compression; empty: all alike.
     std::vector<float> importance;
+    // Its bytes are at all places already; what was lost.
+    std::optional<quant::BlockStatistics> written = {};
 };
+
+// Stored rows [first_row, ...) of a compressed weight to all of its places. 4-bit zero points must begin at a byte.
+void write_rows(const StreamedWeight& weight, const quant::QuantizedRows& rows, std::uint64_t first_row);
 
 struct StreamOptions {
     unsigned threads = 0;  // 0: one per core

@@ -13,18 +13,25 @@ Matrix hidden_norm(ConstMatrixRef x, const Context& context, const std::string& 
     return zero_centred_norm(x, context.weights.vector(name, config.hidden_size), config.rms_norm_eps);
 }
 
+Matrix mixer(ConstMatrixRef normed, const Context& context, const std::string& layer, LayerKind kind,
+             const TextConfig& config, const Rotary& rotary) {
+    return kind == LayerKind::LinearAttention ? gated_delta_net(normed, context, layer + "linear_attn.", config)
+                                              : gated_attention(normed, context, layer + "self_attn.", config, rotary);
+}
+
+Matrix feed_forward(ConstMatrixRef normed, const Context& context, const std::string& layer, const TextConfig& config) {
+    return config.moe ? mixture_of_experts(normed, context, layer + "mlp.", config)
+                      : swiglu(normed, context, layer + "mlp.", config.intermediate_size);
+}
+
 Matrix decoder_layer(Matrix x, const Context& context, const std::string& layer, LayerKind kind,
                      const TextConfig& config, const Rotary& rotary,
                      const std::function<void(ConstMatrixRef)>& on_mixer) {
-    const Matrix mixed = hidden_norm(x, context, layer + "input_layernorm.weight", config);
-    x += kind == LayerKind::LinearAttention ? gated_delta_net(mixed, context, layer + "linear_attn.", config)
-                                            : gated_attention(mixed, context, layer + "self_attn.", config, rotary);
+    x += mixer(hidden_norm(x, context, layer + kMixerNorm, config), context, layer, kind, config, rotary);
     if (on_mixer) {
         on_mixer(x);
     }
-    const Matrix normed = hidden_norm(x, context, layer + "post_attention_layernorm.weight", config);
-    x += config.moe ? mixture_of_experts(normed, context, layer + "mlp.", config)
-                    : swiglu(normed, context, layer + "mlp.", config.intermediate_size);
+    x += feed_forward(hidden_norm(x, context, layer + kFeedForwardNorm, config), context, layer, config);
     return x;
 }
 

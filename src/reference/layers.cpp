@@ -1,7 +1,7 @@
 #include "reference/layers.hpp"
 
+#include "quant/product.hpp"
 #include "reference/parallel.hpp"
-#include "reference/product.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -20,8 +20,8 @@ Matrix linear(ConstMatrixRef x, const Context& context, const std::string& name,
               std::uint64_t rows) {
     // Small enough for the caches, large enough that the product and not the reading takes the time.
     constexpr std::uint64_t kRows = 128;
-    if (x.outerStride() != x.cols()) {
-        return linear(Matrix(x), context, name, first, rows);  // the product wants rows without gaps
+    if (context.tap != nullptr) {
+        context.tap->input(name, first, rows, x);
     }
     Matrix y(x.rows(), static_cast<Index>(rows));
     parallel_for((rows + kRows - 1) / kRows, context.threads, [&](std::uint64_t block) {
@@ -29,8 +29,10 @@ Matrix linear(ConstMatrixRef x, const Context& context, const std::string& name,
         const auto count = static_cast<Index>(std::min(kRows, rows - begin));
         Matrix weight(count, x.cols());
         context.weights.read_rows(name, first + begin, weight);
-        product(x.data(), static_cast<std::size_t>(x.rows()), weight.data(), static_cast<std::size_t>(count),
-                static_cast<std::size_t>(x.cols()), y.data() + begin, static_cast<std::size_t>(rows));
+        const auto columns = static_cast<std::size_t>(x.cols());
+        quant::product({x.data(), static_cast<std::size_t>(x.rows()), static_cast<std::size_t>(x.outerStride())},
+                       {weight.data(), static_cast<std::size_t>(count), columns}, columns, y.data() + begin,
+                       static_cast<std::size_t>(rows));
     });
     return y;
 }

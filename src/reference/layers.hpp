@@ -12,10 +12,19 @@
 
 namespace deltavino::reference {
 
+// Hears what goes into every product of a linear layer, before its weights are read.
+class LinearTap {
+public:
+    virtual ~LinearTap() = default;
+    // Rows [first, first + rows) of the weight will be multiplied with x [T, C]. May throw to stop.
+    virtual void input(const std::string& name, std::uint64_t first, std::uint64_t rows, ConstMatrixRef x) = 0;
+};
+
 // What every layer needs: its weights by name, and how many threads may work.
 struct Context {
     const WeightSource& weights;
-    unsigned threads = 0;  // 0: one per core
+    unsigned threads = 0;      // 0: one per core
+    LinearTap* tap = nullptr;  // null: nobody listens
 };
 
 // Rows [first, first + rows) of a weight with as many columns as x: y = x W^T, [T, rows]. The weight is read

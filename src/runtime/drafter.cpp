@@ -156,7 +156,8 @@ void Drafter::read(std::span<const float> embeddings, std::span<const float> hid
         request_.set_tensor(names::kInputsEmbeds, ov::Tensor(ov::element::f32, shape, shared(embeddings)));
         request_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::i64, {1, read_ + pairs}, mask_.data()));
         request_.set_tensor(names::kPositionIds, positions);
-        infer(request_, stop);
+        throw_if_stopped(stop);
+        request_.infer();  // one layer of few pairs: not worth to be stopped inside
     });
     read_ += pairs;
 }

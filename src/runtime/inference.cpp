@@ -5,6 +5,7 @@
 #include <openvino/runtime/exception.hpp>
 
 #include <chrono>
+#include <utility>
 
 namespace deltavino::runtime {
 
@@ -39,6 +40,25 @@ void infer(ov::InferRequest& request, const StopCheck& stop) {
         throw;
     }
     fail(ErrorKind::Cancelled, "stopped");
+}
+
+StoppableRequest::StoppableRequest(Make make) : make_(std::move(make)), request_(make_()) {}
+
+void StoppableRequest::renew() {
+    if (stopped_) {
+        request_ = {};  // its model goes before the new one comes
+        request_ = make_();
+        stopped_ = false;
+    }
+}
+
+void StoppableRequest::infer(const StopCheck& stop) {
+    try {
+        runtime::infer(request_, stop);
+    } catch (...) {
+        stopped_ = true;
+        throw;
+    }
 }
 
 }  // namespace deltavino::runtime

@@ -18,6 +18,8 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <utility>
 
 namespace deltavino::runtime {
 namespace {
@@ -115,6 +117,20 @@ void cut_before_head(const std::shared_ptr<ov::Model>& model, const std::shared_
                                                           i64_constant(1), i64_constant(1));
     head->input(0).replace_source_output(last->output(0));
     model->validate_nodes_and_infer_types();
+}
+
+// Makes `model` ready for one sequence and compiles it.
+ov::InferRequest make_request(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
+                              const DeviceSettings& settings, bool speculative) {
+    openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name),
+                  [&]() { speculative ? keep_last_tokens_and_hidden(model) : keep_last_token(model); });
+    ov::CompiledModel compiled = compile(core, model, name, settings);
+    ov::InferRequest request = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
+                                             [&]() { return compiled.create_infer_request(); });
+    ov::Tensor beam(ov::element::i32, {1});
+    *beam.data<std::int32_t>() = 0;
+    request.set_tensor(names::kBeamIdx, beam);
+    return request;
 }
 
 }  // namespace
@@ -266,22 +282,17 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     }
     problems.throw_if_any(ErrorKind::Unsupported, fmt::format("cannot run '{}/{}.xml'", directory.string(), name));
     capacity_ = state_capacity(*model);
-    openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() {
-        if (speculative) {
-            original_ = model->clone();
-            keep_last_tokens_and_hidden(model);
-        } else {
-            keep_last_token(model);
-        }
+    if (speculative) {
+        original_ =
+            openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { return model->clone(); });
+    }
+    std::shared_ptr<ov::Model> just_read = model;  // later ones are read again: a compiled model needs no other
+    request_.emplace([=, &core]() mutable {
+        const std::shared_ptr<ov::Model> source = just_read ? std::move(just_read) : read_model(core, directory, name);
+        return make_request(core, source, name, settings, speculative);
     });
-    const ov::CompiledModel compiled = compile(core, model, name, settings);
-    request_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
-                             [&]() { return ov::CompiledModel(compiled).create_infer_request(); });
-    vocabulary_ =
-        openvino_call(ErrorKind::Input, fmt::format("run '{}'", name), [&]() { return vocabulary_of(compiled); });
-    ov::Tensor beam(ov::element::i32, {1});
-    *beam.data<std::int32_t>() = 0;
-    request_.set_tensor(names::kBeamIdx, beam);
+    vocabulary_ = openvino_call(ErrorKind::Input, fmt::format("run '{}'", name),
+                                [&]() { return vocabulary_of(request().get_compiled_model()); });
 }
 
 void LanguageModel::set_positions(const TokenBatch& batch) {
@@ -300,7 +311,7 @@ void LanguageModel::set_positions(const TokenBatch& batch) {
         }
     }
     const ov::Shape shape = position_rows_ == 1 ? ov::Shape{1, tokens} : ov::Shape{position_rows_, 1, tokens};
-    request_.set_tensor(names::kPositionIds, ov::Tensor(ov::element::i64, shape, positions_.data()));
+    request().set_tensor(names::kPositionIds, ov::Tensor(ov::element::i64, shape, positions_.data()));
 }
 
 std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& stop, std::size_t kept) {
@@ -318,26 +329,26 @@ std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& s
         const auto shared = [](const void* data) {
             return const_cast<void*>(data);
         };
-        request_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::i64, {1, total}, mask_.data()));
+        request().set_tensor(names::kAttentionMask, ov::Tensor(ov::element::i64, {1, total}, mask_.data()));
         if (position_rows_ > 0) {
             set_positions(batch);
         }
         if (takes_embeddings_) {
             const std::size_t width = batch.embeddings.size() / tokens;
-            request_.set_tensor(names::kInputsEmbeds,
-                                ov::Tensor(ov::element::f32, {1, tokens, width}, shared(batch.embeddings.data())));
+            request().set_tensor(names::kInputsEmbeds,
+                                 ov::Tensor(ov::element::f32, {1, tokens, width}, shared(batch.embeddings.data())));
         } else {
-            request_.set_tensor(names::kInputIds, ov::Tensor(ov::element::i64, {1, tokens}, shared(batch.ids.data())));
+            request().set_tensor(names::kInputIds, ov::Tensor(ov::element::i64, {1, tokens}, shared(batch.ids.data())));
         }
         if (original_) {
             ov::Tensor tokens_kept(ov::element::i64, {1});
             *tokens_kept.data<std::int64_t>() = static_cast<std::int64_t>(kept);
-            request_.set_tensor(kKeptTokens, tokens_kept);
+            request().set_tensor(kKeptTokens, tokens_kept);
         }
         static const StopCheck kNever;
-        infer(request_, tokens > 1 ? stop : kNever);
+        request_->infer(tokens > 1 ? stop : kNever);
         tokens_read_ = total;
-        ov::Tensor logits = request_.get_tensor(names::kLogits);
+        ov::Tensor logits = request().get_tensor(names::kLogits);
         const std::size_t vocabulary = logits.get_shape().empty() ? 0 : logits.get_shape().back();
         if (vocabulary == 0 || logits.get_size() < kept * vocabulary) {
             fail(ErrorKind::Input, "the language model gives logits of shape {}", logits.get_shape().to_string());
@@ -349,13 +360,14 @@ std::span<float> LanguageModel::read(const TokenBatch& batch, const StopCheck& s
 
 std::span<const float> LanguageModel::hidden() {
     return openvino_call(ErrorKind::Internal, "read the hidden states", [&]() {
-        const ov::Tensor hidden = request_.get_tensor(names::kLastHiddenState);
+        const ov::Tensor hidden = request().get_tensor(names::kLastHiddenState);
         return std::span<const float>(hidden.data<const float>(), hidden.get_size());
     });
 }
 
 void LanguageModel::reset() {
-    openvino_call(ErrorKind::Internal, "reset the language model", [&]() { request_.reset_state(); });
+    request_->renew();
+    openvino_call(ErrorKind::Internal, "reset the language model", [&]() { request().reset_state(); });
     tokens_read_ = 0;
 }
 
@@ -363,7 +375,7 @@ LanguageModel::Mark LanguageModel::mark() {
     return openvino_call(ErrorKind::Unsupported, "keep the states of the language model", [&]() {
         Mark mark;
         mark.tokens = tokens_read_;
-        for (ov::VariableState& state : request_.query_state()) {
+        for (ov::VariableState& state : request().query_state()) {
             if (!grows_with_tokens(state.get_name())) {
                 mark.states.emplace_back(state.get_name(), copy_of(state.get_state()));
             }
@@ -373,13 +385,21 @@ LanguageModel::Mark LanguageModel::mark() {
 }
 
 void LanguageModel::rewind(const Mark& mark) {
+    if (mark.tokens == 0) {
+        reset();  // the CPU plugin does not survive a state of no tokens
+        return;
+    }
     openvino_call(ErrorKind::Unsupported, "restore the states of the language model", [&]() {
-        for (ov::VariableState& state : request_.query_state()) {
+        std::map<std::string, ov::Tensor> states(mark.states.begin(), mark.states.end());
+        for (ov::VariableState& state : request().query_state()) {
             const std::string name = state.get_name();
-            const auto kept = std::find_if(mark.states.begin(), mark.states.end(),
-                                           [&](const auto& entry) { return entry.first == name; });
-            state.set_state(kept != mark.states.end() ? kept->second
-                                                      : first_tokens(state.get_state(), mark.tokens, name));
+            if (!states.contains(name)) {
+                states.emplace(name, first_tokens(state.get_state(), mark.tokens, name));
+            }
+        }
+        request_->renew();
+        for (ov::VariableState& state : request().query_state()) {
+            state.set_state(states.at(state.get_name()));
         }
     });
     tokens_read_ = mark.tokens;

@@ -101,7 +101,9 @@ public:
 private:
     void set_positions(const TokenBatch& batch);
 
-    ov::InferRequest request_;
+    ov::InferRequest& request() { return **request_; }
+
+    std::optional<StoppableRequest> request_;
     std::shared_ptr<ov::Model> original_;
     bool takes_embeddings_ = false;
     std::int64_t vocabulary_ = 0;

@@ -43,12 +43,12 @@ VisionModel::VisionModel(ov::Core& core, const fs::path& directory, const Device
     : settings_(read_picture_settings(directory)),
       table_side_(read_position_grid_side(directory)),
       one_mask_row_(settings.device == "CPU"),
-      embeddings_(load(core, directory, names::kVisionEmbeddings, settings)),
+      embeddings_([=, &core]() { return load(core, directory, names::kVisionEmbeddings, settings); }),
       positions_(load(core, directory, names::kVisionPositions, settings)),
-      merger_(load(core, directory, names::kVisionMerger, settings)) {
+      merger_([=, &core]() { return load(core, directory, names::kVisionMerger, settings); }) {
     openvino_call(ErrorKind::Unsupported, fmt::format("use the vision models of '{}'", directory.string()), [&]() {
-        rotary_width_ = static_cast<std::uint32_t>(width_of(merger_.get_compiled_model().input(kRotary)));
-        const std::size_t found = width_of(embeddings_.get_compiled_model().input());
+        rotary_width_ = static_cast<std::uint32_t>(width_of(merger_->get_compiled_model().input(kRotary)));
+        const std::size_t found = width_of(embeddings_->get_compiled_model().input());
         const std::size_t expected =
             std::size_t{3} * settings_.temporal_patch_size * settings_.patch_size * settings_.patch_size;
         if (found != 0 && found != expected) {
@@ -62,13 +62,15 @@ VisionModel::VisionModel(ov::Core& core, const fs::path& directory, const Device
 }
 
 std::vector<float> VisionModel::rows(const Patches& patches, const StopCheck& stop) {
+    embeddings_.renew();
+    merger_.renew();
     std::vector<float> positions = position_embeddings(patches.grid, stop);
     return openvino_call(ErrorKind::Input, "run the vision tower", [&]() {
         const std::size_t count = patches.grid.patches();
-        embeddings_.set_input_tensor(ov::Tensor(ov::element::f32, {count, patches.values.size() / count},
-                                                const_cast<float*>(patches.values.data())));
-        infer(embeddings_, stop);
-        std::vector<float> hidden = values_of(embeddings_.get_output_tensor());
+        embeddings_->set_input_tensor(ov::Tensor(ov::element::f32, {count, patches.values.size() / count},
+                                                 const_cast<float*>(patches.values.data())));
+        embeddings_.infer(stop);
+        std::vector<float> hidden = values_of(embeddings_->get_output_tensor());
         if (hidden.size() != positions.size()) {
             fail(ErrorKind::Input, "the vision tower has {} patch embeddings but {} position embeddings", hidden.size(),
                  positions.size());
@@ -79,11 +81,11 @@ std::vector<float> VisionModel::rows(const Patches& patches, const StopCheck& st
         // 16 million pixels the whole mask would be 17 GB.
         const std::size_t mask_rows = one_mask_row_ ? 1 : count;
         std::vector<float> mask(mask_rows * count, 0.0f);
-        merger_.set_tensor(kHiddenStates, ov::Tensor(ov::element::f32, {count, hidden.size() / count}, hidden.data()));
-        merger_.set_tensor(names::kAttentionMask, ov::Tensor(ov::element::f32, {1, mask_rows, count}, mask.data()));
-        merger_.set_tensor(kRotary, ov::Tensor(ov::element::f32, {count, rotary_width_}, angles.data()));
-        infer(merger_, stop);
-        return values_of(merger_.get_output_tensor());
+        merger_->set_tensor(kHiddenStates, ov::Tensor(ov::element::f32, {count, hidden.size() / count}, hidden.data()));
+        merger_->set_tensor(names::kAttentionMask, ov::Tensor(ov::element::f32, {1, mask_rows, count}, mask.data()));
+        merger_->set_tensor(kRotary, ov::Tensor(ov::element::f32, {count, rotary_width_}, angles.data()));
+        merger_.infer(stop);
+        return values_of(merger_->get_output_tensor());
     });
 }
 

@@ -29,9 +29,9 @@ private:
     std::uint32_t table_side_ = 0;
     bool one_mask_row_ = false;
     std::uint32_t rotary_width_ = 0;
-    ov::InferRequest embeddings_;
+    StoppableRequest embeddings_;
     ov::InferRequest positions_;
-    ov::InferRequest merger_;
+    StoppableRequest merger_;
 };
 
 }  // namespace deltavino::runtime

@@ -116,6 +116,9 @@ graph::RuntimeInfo Origin::runtime_info(ModelPart part, bool compressed) const {
     const CompressionOptions& options = recipe_.options();
     const bool four_bit = in_four_bit(recipe_, part);
     info.emplace_back("deltavino/scale_search", options.scale_search);
+    if (four_bit && !options.calibrate.empty()) {
+        info.emplace_back("deltavino/calibration", printable(recipe_.calibration_text()));
+    }
     info.emplace_back("nncf/weight_compression/mode", nncf_mode(recipe_, part));
     info.emplace_back("nncf/weight_compression/group_size",
                       std::to_string(four_bit ? recipe_.group_size() : std::int64_t{-1}));
@@ -159,6 +162,9 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
                           {"text", adapter_->text},
                           {"weights", adapter_->weights},
                           {"replaced", adapter_->replaced}};
+    }
+    if (!options.calibrate.empty()) {
+        own["calibration"] = {{"text", recipe_.calibration_text()}, {"tokens", recipe_.calibration_tokens()}};
     }
     const Json json{{"dtype", dtype},
                     {"input_info", nullptr},
