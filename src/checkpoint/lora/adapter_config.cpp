@@ -69,7 +69,8 @@ constexpr std::array kRefused{
 constexpr std::array kChangesBase{"pissa", "olora", "corda", "loftq", "lora_ga"};
 
 bool is_off(const Json& value) {
-    return value.is_null() || value == false || value.empty() || value == "" || value == 0;
+    const std::string* text = value.get_ptr<const std::string*>();
+    return value.is_null() || value == false || value.empty() || (text != nullptr && text->empty()) || value == 0;
 }
 
 // As PEFT begins a factor when nothing is said.
