@@ -161,6 +161,8 @@ private:
         // The model as it writes: in 8 bit, which changes nothing that anybody reads.
         ExportOptions plain;
         plain.model = options_.model;
+        plain.lora = options_.lora;
+        plain.mtp = false;
         plain.output = directory / "calibration";
         plain.task = models::task_name(models::Task::TextGeneration);
         plain.compression.weight_format = "int8";

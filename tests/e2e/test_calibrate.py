@@ -9,13 +9,17 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 import pytest
 from conftest import KJV, ROOT
+from exported import stored_tensors, stored_values
+from lora_support import write_adapter
 
 USAGE, INPUT, CANCELLED = 2, 3, 130
 INT4 = ("--task", "text-generation-with-past", "--weight-format", "int4")
 TOKENS = ("--calibration-tokens", "4096")
+NORM = "model.language_model.norm.weight"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,24 @@ def test_two_exports_are_equal(deltavino, made, tmp_path):
         assert sorted(os.listdir(other)) == sorted(os.listdir(made[name]))
         for file in made[name].iterdir():
             assert file.read_bytes() == (other / file.name).read_bytes(), file.name
+
+
+def test_what_the_model_writes_is_of_the_model_with_its_adapter(deltavino, tmp_path):
+    # A norm with its weights in another order: as an adapter, and in the checkpoint's place.
+    tensor = stored_tensors(KJV)[NORM]
+    values = np.ascontiguousarray(stored_values(tensor)[::-1].astype(np.float32))
+    adapter = write_adapter(tmp_path / "adapter", {}, more={NORM: values}, modules_to_save=["norm"])
+    merged = tmp_path / "merged"
+    shutil.copytree(KJV, merged)
+    file = merged / tensor[2].name
+    data = bytearray(file.read_bytes())
+    raw = values.tobytes() if tensor[0] == "F32" else (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    data[tensor[3] : tensor[4]] = raw
+    file.write_bytes(data)
+    own = ("--calibrate", "self", "--calibration-tokens", "2048")
+    assert deltavino("export", "-m", KJV, tmp_path / "a", *INT4, *own, "--lora", adapter).returncode == 0
+    assert deltavino("export", "-m", merged, tmp_path / "b", *INT4, *own).returncode == 0
+    assert (tmp_path / "a/openvino_model.bin").read_bytes() == (tmp_path / "b/openvino_model.bin").read_bytes()
 
 
 def operations(directory: Path) -> list[tuple[str, str, str]]:
