@@ -133,6 +133,15 @@ bool is_plain_float(DType dtype) {
     return dtype == DType::F16 || dtype == DType::BF16 || dtype == DType::F32;
 }
 
+quant::SourceType source_type(DType dtype) {
+    switch (dtype) {
+        case DType::F32: return quant::SourceType::F32;
+        case DType::F16: return quant::SourceType::F16;
+        case DType::BF16: return quant::SourceType::BF16;
+        default: fail(ErrorKind::Internal, "{} is no plain float type", dtype_name(dtype));
+    }
+}
+
 SafetensorsTable read_safetensors_table(const InputFile& file) {
     const std::string path = file.path().string();
     if (file.size() < 8) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/file.hpp"
+#include "quant/convert.hpp"
 
 #include <cstdint>
 #include <map>
@@ -21,6 +22,8 @@ std::string_view dtype_name(DType dtype);
 std::uint64_t dtype_bits(DType dtype);
 // Whether the values are plain floats that the exporter can read: F16, BF16, F32.
 bool is_plain_float(DType dtype);
+// The same type as the quantizer names it; of plain floats only.
+quant::SourceType source_type(DType dtype);
 
 struct TensorInfo {
     std::string name;

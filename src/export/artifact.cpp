@@ -41,7 +41,7 @@ void WeightList::add(const Artifact& artifact, ByteSink& bin) {
                                        [&](const StreamedWeight& other) { return other.job->makes_same_bytes(job); });
         place_.push_back(static_cast<std::size_t>(same - weights_.begin()));
         if (same == weights_.end()) {
-            weights_.push_back({&job, {placement}, {}, {}});
+            weights_.push_back({&job, {placement}, {}});
         } else {
             same->placements.push_back(placement);
         }

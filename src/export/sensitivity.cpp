@@ -2,7 +2,6 @@
 
 #include "checkpoint/rows/row_reader.hpp"
 #include "models/qwen3_5_text.hpp"
-#include "quant/convert.hpp"
 #include "quant/quantize.hpp"
 
 #include <algorithm>
@@ -12,26 +11,12 @@
 namespace deltavino::exporter {
 namespace {
 
-// One row as floats, without what an adapter adds.
-void read_row(const graph::RowSlice& slice, std::uint64_t row, checkpoint::RowReader& reader, std::span<float> out) {
-    if (slice.source) {
-        reader.load(*slice.source, row, 1);
-        reader.floats(0, out);
-        return;
-    }
-    const std::uint64_t row_bytes = slice.row_bytes(out.size());
-    std::vector<std::byte> stored(static_cast<std::size_t>(row_bytes));
-    slice.tensor->file->read(slice.tensor->info.offset + row * row_bytes, stored);
-    quant::widen(graph::source_type(slice.tensor->info.dtype), stored, out);
-}
-
 // Relative error of a weight in 4 bit, from rows spread over all of it.
 double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, quant::Search search) {
     constexpr std::uint64_t kRows = 64;
     quant::BlockStatistics total;
     quant::QuantizedBuffers buffers;
     checkpoint::RowReader reader;
-    checkpoint::LowRankReader adapter;
     std::vector<std::byte> source;
     std::vector<float> floats;
     for (const graph::RowSlice& slice : job.sources) {
@@ -39,26 +24,23 @@ double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, q
         if (rows == 0) {
             continue;
         }
-        const checkpoint::LowRank* added = slice.tensor->added;
-        const bool widened = slice.source || added != nullptr;
-        const std::uint64_t row_bytes = widened ? job.columns * sizeof(float) : slice.row_bytes(job.columns);
+        const std::uint64_t row_bytes = slice.is_plain() ? slice.row_bytes(job.columns) : job.columns * sizeof(float);
         source.resize(static_cast<std::size_t>(rows * row_bytes));
         for (std::uint64_t i = 0; i < rows; ++i) {
             const std::uint64_t row = slice.first_row + i * slice.rows / rows;
             const std::span<std::byte> out =
                 std::span(source).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes));
-            if (!widened) {
+            if (slice.is_plain()) {
                 slice.tensor->file->read(slice.tensor->info.offset + row * row_bytes, out);
                 continue;
             }
             floats.resize(static_cast<std::size_t>(job.columns));
-            read_row(slice, row, reader, floats);
-            if (added != nullptr) {
-                adapter.add(*added, row, floats);
-            }
+            slice.load(reader, job.columns, row, 1);
+            reader.floats(0, floats);
             std::memcpy(out.data(), floats.data(), out.size());
         }
-        const quant::SourceType type = widened ? quant::SourceType::F32 : graph::source_type(slice.tensor->info.dtype);
+        const quant::SourceType type =
+            slice.is_plain() ? checkpoint::source_type(slice.tensor->info.dtype) : quant::SourceType::F32;
         total.merge(quant::quantize_rows(scheme, search, {source.data(), type, rows, job.columns}, {},
                                          buffers.resized(scheme, rows, job.columns)));
     }

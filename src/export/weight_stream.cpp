@@ -100,21 +100,16 @@ public:
 
     // Returns the error of compression; nothing is lost by the plain types.
     quant::BlockStatistics run(const Task& task) {
-        if (task.slice.source) {
-            return run_quantized(task);
-        }
         const graph::WeightJob& job = *task.weight->job;
-        const checkpoint::TensorInfo& info = task.slice.tensor->info;
-        source_.resize(static_cast<std::size_t>(task_bytes(task)));
-        task.slice.tensor->file->read(info.offset + task.slice.first_row * task.slice.row_bytes(job.columns), source_);
-        if (const checkpoint::LowRank* added = task.slice.tensor->added) {
-            floats_.resize(static_cast<std::size_t>(job.columns * task.slice.rows));
-            quant::widen(graph::source_type(info.dtype), source_, floats_);
-            adapter_.add(*added, task.slice.first_row, floats_);
-            return store(task,
-                         {std::as_bytes(std::span(floats_)), quant::SourceType::F32, task.first_row, task.slice.rows});
+        const graph::RowSlice& slice = task.slice;
+        if (!slice.is_plain()) {
+            slice.load(reader_, job.columns, slice.first_row, slice.rows);
+            return job.storage.imported ? store_codes(task) : store_floats(task);
         }
-        return store(task, {source_, graph::source_type(info.dtype), task.first_row, task.slice.rows});
+        const checkpoint::TensorInfo& info = slice.tensor->info;
+        source_.resize(static_cast<std::size_t>(task_bytes(task)));
+        slice.tensor->file->read(info.offset + slice.first_row * slice.row_bytes(job.columns), source_);
+        return store(task, {source_, checkpoint::source_type(info.dtype), task.first_row, slice.rows});
     }
 
 private:
@@ -126,13 +121,9 @@ private:
         std::uint64_t rows = 0;
     };
 
-    quant::BlockStatistics run_quantized(const Task& task) {
+    // The loaded rows as floats.
+    quant::BlockStatistics store_floats(const Task& task) {
         const graph::WeightJob& job = *task.weight->job;
-        reader_.load(*task.slice.source, task.slice.first_row, task.slice.rows);
-        if (job.storage.imported) {
-            store_codes(task);
-            return {};
-        }
         // The floats are several times as many bytes as were read, so fewer rows are taken at a time.
         const std::uint64_t most = std::max<std::uint64_t>(2, kTaskBytes / sizeof(float) / job.columns / 2 * 2);
         quant::BlockStatistics statistics;
@@ -140,9 +131,6 @@ private:
             const std::uint64_t rows = std::min(most, task.slice.rows - done);
             floats_.resize(static_cast<std::size_t>(rows * job.columns));
             reader_.floats(done, floats_);
-            if (const checkpoint::LowRank* added = task.slice.tensor->added) {
-                adapter_.add(*added, task.slice.first_row + done, floats_);
-            }
             statistics.merge(
                 store(task, {std::as_bytes(std::span(floats_)), quant::SourceType::F32, task.first_row + done, rows}));
         }
@@ -196,15 +184,14 @@ private:
         const quant::QuantizedRows rows = buffers_.resized(scheme, from.rows, job.columns);
         const quant::RowBlock block{from.bytes.data(), from.type, from.rows, job.columns,
                                     job.rows * job.columns < quant::kNncfSmallWeight};
-        const quant::BlockStatistics statistics =
-            quant::quantize_rows(scheme, options_.search, block, task.weight->importance, rows);
+        const quant::BlockStatistics statistics = quant::quantize_rows(scheme, options_.search, block, {}, rows);
         require_finite(task, statistics.nonfinite > 0);
         write_rows(*task.weight, rows, from.first_row);
         return statistics;
     }
 
     // The codes of the checkpoint as they are.
-    void store_codes(const Task& task) {
+    quant::BlockStatistics store_codes(const Task& task) {
         const quant::CodeRows& codes = reader_.codes();
         require_finite(task, std::any_of(codes.scales.begin(), codes.scales.end(),
                                          [](float scale) { return !std::isfinite(scale); }));
@@ -212,6 +199,7 @@ private:
         const quant::QuantizedRows rows = buffers_.resized(scheme, codes.rows, codes.columns);
         quant::store_codes(codes, scheme, rows);
         write_rows(*task.weight, rows, task.first_row);
+        return {};
     }
 
     StreamOptions options_;
@@ -220,7 +208,6 @@ private:
     std::vector<std::byte> stored_;
     quant::QuantizedBuffers buffers_;
     checkpoint::RowReader reader_;
-    checkpoint::LowRankReader adapter_;
     std::vector<float> floats_;  // of quantized rows, and of those with an adapter
 };
 

@@ -27,8 +27,6 @@ struct Placement {
 struct StreamedWeight {
     const graph::WeightJob* job = nullptr;
     std::vector<Placement> placements;
-    // One factor per column that weighs the squared error of compression; empty: all alike.
-    std::vector<float> importance;
     // Its bytes are at all places already; what was lost.
     std::optional<quant::BlockStatistics> written = {};
 };

@@ -101,10 +101,9 @@ std::uint64_t RowSlice::bytes(std::uint64_t columns) const {
     return source ? source->bytes(rows) : checked_multiply(rows, row_bytes(columns));
 }
 
-quant::SourceType source_type(checkpoint::DType dtype) {
-    return dtype == checkpoint::DType::F32   ? quant::SourceType::F32
-           : dtype == checkpoint::DType::F16 ? quant::SourceType::F16
-                                             : quant::SourceType::BF16;
+void RowSlice::load(checkpoint::RowReader& reader, std::uint64_t columns, std::uint64_t first,
+                    std::uint64_t count) const {
+    source ? reader.load(*source, first, count) : reader.load(*tensor, columns, first, count);
 }
 
 ov::element::Type element_type(checkpoint::DType dtype) {

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "checkpoint/checkpoint.hpp"
+#include "checkpoint/rows/row_reader.hpp"
 #include "graph/ops.hpp"
 #include "graph/tensor_table.hpp"
-#include "quant/convert.hpp"
 #include "quant/scheme.hpp"
 
 #include <cstdint>
@@ -35,10 +35,13 @@ struct RowSlice {
     checkpoint::DType type() const;                        // of the floats
     std::uint64_t row_bytes(std::uint64_t columns) const;  // of a plain tensor
     std::uint64_t bytes(std::uint64_t columns) const;      // that are read for all rows
+    // Whether the values are the tensor's own, not those that codes stand for or to which an adapter adds.
+    bool is_plain() const { return !source && tensor->added == nullptr; }
+    // Reads rows of the tensor, for their floats.
+    void load(checkpoint::RowReader& reader, std::uint64_t columns, std::uint64_t first, std::uint64_t count) const;
 };
 
-// The plain float types F32, F16 and BF16 as the quantizer and as OpenVINO name them.
-quant::SourceType source_type(checkpoint::DType dtype);
+// The plain float types F32, F16 and BF16 as OpenVINO names them.
 ov::element::Type element_type(checkpoint::DType dtype);
 
 // How a weight is kept in the file.

@@ -4,7 +4,6 @@
 #include "base/error.hpp"
 #include "checkpoint/families.hpp"
 #include "checkpoint/rows/row_reader.hpp"
-#include "quant/convert.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -13,14 +12,10 @@
 namespace deltavino::reference {
 namespace {
 
-quant::SourceType source_type(const checkpoint::Tensor& tensor) {
-    switch (tensor.info.dtype) {
-        case checkpoint::DType::F32: return quant::SourceType::F32;
-        case checkpoint::DType::F16: return quant::SourceType::F16;
-        case checkpoint::DType::BF16: return quant::SourceType::BF16;
-        default:
-            fail(ErrorKind::Unsupported, "cannot read tensor '{}' in '{}' as numbers: its type is {}", tensor.info.name,
-                 tensor.file->path().string(), checkpoint::dtype_name(tensor.info.dtype));
+void require_floats(const checkpoint::Tensor& tensor) {
+    if (!checkpoint::is_plain_float(tensor.info.dtype)) {
+        fail(ErrorKind::Unsupported, "cannot read tensor '{}' in '{}' as numbers: its type is {}", tensor.info.name,
+             tensor.file->path().string(), checkpoint::dtype_name(tensor.info.dtype));
     }
 }
 
@@ -131,32 +126,6 @@ const checkpoint::RowLookup& CheckpointWeights::lookup(const std::string& weight
     return lookups_.emplace(weight, std::move(found)).first->second;
 }
 
-void CheckpointWeights::read_plain(const checkpoint::Tensor& tensor, std::uint64_t first, MatrixRef out) const {
-    const auto columns = static_cast<std::uint64_t>(out.cols());
-    const auto rows = static_cast<std::uint64_t>(out.rows());
-    const quant::SourceType type = source_type(tensor);
-    const std::uint64_t row_bytes = checked_multiply(columns, quant::source_bytes(type));
-    std::vector<std::byte> bytes(static_cast<std::size_t>(checked_multiply(rows, row_bytes)));
-    tensor.file->read(tensor.info.offset + first * row_bytes, bytes);
-    // Rows of `out` are as far apart as its owner made them.
-    for (std::uint64_t i = 0; i < rows; ++i) {
-        const auto row =
-            std::span(bytes).subspan(static_cast<std::size_t>(i * row_bytes), static_cast<std::size_t>(row_bytes));
-        quant::widen(type, row, {&out(static_cast<Index>(i), 0), static_cast<std::size_t>(columns)});
-    }
-}
-
-void CheckpointWeights::add_adapter(const checkpoint::Tensor& tensor, std::uint64_t first, MatrixRef out) {
-    if (tensor.added == nullptr) {
-        return;
-    }
-    checkpoint::LowRankReader reader;
-    for (Index i = 0; i < out.rows(); ++i) {
-        reader.add(*tensor.added, first + static_cast<std::uint64_t>(i),
-                   {&out(i, 0), static_cast<std::size_t>(out.cols())});
-    }
-}
-
 void CheckpointWeights::read_rows(const std::string& name, std::uint64_t first, MatrixRef out) const {
     const auto columns = static_cast<std::uint64_t>(out.cols());
     for (std::uint64_t done = 0; done < static_cast<std::uint64_t>(out.rows());) {
@@ -168,17 +137,17 @@ void CheckpointWeights::read_rows(const std::string& name, std::uint64_t first, 
             fail(ErrorKind::Input, "cannot read row {} of '{}': weight '{}' has {} rows, wanted are rows of {}",
                  first + done, name, place.weight, all, columns);
         }
-        const auto part = out.middleRows(static_cast<Index>(done), static_cast<Index>(rows));
+        checkpoint::RowReader reader;
         if (found.source) {
-            checkpoint::RowReader reader;
             reader.load(*found.source, place.row, rows);
-            for (std::uint64_t i = 0; i < rows; ++i) {
-                reader.floats(i, {&out(static_cast<Index>(done + i), 0), static_cast<std::size_t>(columns)});
-            }
         } else {
-            read_plain(*found.plain, place.row, part);
+            require_floats(*found.plain);
+            reader.load(*found.plain, columns, place.row, rows);
         }
-        add_adapter(found.source ? *found.source->codes : *found.plain, place.row, part);
+        // Rows of `out` are as far apart as its owner made them.
+        for (std::uint64_t i = 0; i < rows; ++i) {
+            reader.floats(i, {&out(static_cast<Index>(done + i), 0), static_cast<std::size_t>(columns)});
+        }
         done += rows;
     }
 }

@@ -35,9 +35,6 @@ private:
     Place locate_interleaved(const std::string& module, const std::string& projection, std::uint64_t row) const;
     Place locate_expert(const std::string& module, const std::string& projection, std::uint64_t row) const;
     const checkpoint::RowLookup& lookup(const std::string& weight, std::uint64_t columns) const;
-    void read_plain(const checkpoint::Tensor& tensor, std::uint64_t first, MatrixRef out) const;
-    // What the checkpoint's adapter adds to rows of the tensor; throws ErrorKind::Internal for rows beyond it.
-    static void add_adapter(const checkpoint::Tensor& tensor, std::uint64_t first, MatrixRef out);
 
     const checkpoint::Checkpoint& checkpoint_;
     const checkpoint::TextConfig& config_;

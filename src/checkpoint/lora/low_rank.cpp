@@ -19,12 +19,6 @@ constexpr std::uint64_t kMostValues = 1ull << 28;
 constexpr std::size_t kRows = 4;
 constexpr std::size_t kColumns = 64;
 
-quant::SourceType source_type(DType dtype) {
-    return dtype == DType::F32   ? quant::SourceType::F32
-           : dtype == DType::F16 ? quant::SourceType::F16
-                                 : quant::SourceType::BF16;
-}
-
 // Some values of a factor, counted from its first.
 void read_values(const InputFile& file, const TensorInfo& info, std::uint64_t first, std::span<float> out,
                  std::vector<std::byte>& raw) {

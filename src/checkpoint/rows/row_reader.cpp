@@ -65,9 +65,9 @@ bool is_scale_type(DType type) {
 
 void decode_scales(DType type, std::span<const std::byte> bytes, std::span<float> out) {
     switch (type) {
-        case DType::F32: return quant::widen(quant::SourceType::F32, bytes, out);
-        case DType::F16: return quant::widen(quant::SourceType::F16, bytes, out);
-        case DType::BF16: return quant::widen(quant::SourceType::BF16, bytes, out);
+        case DType::F32:
+        case DType::F16:
+        case DType::BF16: return quant::widen(source_type(type), bytes, out);
         case DType::F8E8M0: return quant::scale_float8(quant::Float8::E8M0, bytes, 1.0f, out);
         default: fail(ErrorKind::Internal, "scales of type {} were not refused", dtype_name(type));
     }
@@ -75,12 +75,23 @@ void decode_scales(DType type, std::span<const std::byte> bytes, std::span<float
 
 void RowReader::load(const RowSource& source, std::uint64_t first, std::uint64_t rows) {
     source_ = &source;
+    tensor_ = source.codes;
+    columns_ = source.columns;
     first_ = first;
     if (rows > source.rows || first > source.rows - rows) {
         fail(ErrorKind::Internal, "rows {} to {} of '{}', which has {}", first, first + rows, source.codes->info.name,
              source.rows);
     }
     source.float8 ? load_float8(first, rows) : load_integers(first, rows);
+}
+
+void RowReader::load(const Tensor& plain, std::uint64_t columns, std::uint64_t first, std::uint64_t rows) {
+    source_ = nullptr;
+    tensor_ = &plain;
+    columns_ = columns;
+    first_ = first;
+    const std::uint64_t width = quant::source_bytes(source_type(plain.info.dtype));
+    read_lines(plain, checked_multiply(columns, width), first, rows, raw_);
 }
 
 void RowReader::load_float8(std::uint64_t first, std::uint64_t rows) {
@@ -172,11 +183,23 @@ void RowReader::load_scales(std::uint64_t first) {
     }
 }
 
-void RowReader::floats(std::uint64_t first, std::span<float> out) const {
-    if (!source_->float8) {
+void RowReader::floats(std::uint64_t first, std::span<float> out) {
+    if (source_ == nullptr) {
+        const quant::SourceType type = source_type(tensor_->info.dtype);
+        const std::size_t width = quant::source_bytes(type);
+        const auto begin = static_cast<std::size_t>(first * columns_) * width;
+        quant::widen(type, std::span(raw_).subspan(begin, out.size() * width), out);
+    } else if (source_->float8) {
+        float8(first, out);
+    } else {
         quant::dequantize_codes(codes_, first, out);
-        return;
     }
+    if (tensor_->added != nullptr) {
+        adapter_.add(*tensor_->added, first_ + first, out);
+    }
+}
+
+void RowReader::float8(std::uint64_t first, std::span<float> out) const {
     const std::uint64_t columns = source_->columns;
     const std::uint64_t per_line = divide_up(columns, source_->column_block);
     for (std::uint64_t row = 0; row < out.size() / columns; ++row) {
