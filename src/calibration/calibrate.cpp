@@ -6,6 +6,7 @@
 #include "quant/error_feedback.hpp"
 #include "reference/decoder_layer.hpp"
 #include "reference/parallel.hpp"
+#include "reference/text_model.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -98,16 +99,11 @@ public:
         for (const auto& [name, candidate] : job.candidates) {
             total_ += candidate.rows * candidate.columns / 2;
         }
-        const reference::Index hidden = static_cast<Index>(job.config.hidden_size);
+        const reference::TextModel model(job.config, true, job.weights, job.threads);
         for (const std::vector<std::int64_t>& ids : windows) {
-            Matrix x(static_cast<Index>(ids.size()), hidden);
-            for (std::size_t t = 0; t < ids.size(); ++t) {
-                job.weights.read_rows("model.embed_tokens.weight", static_cast<std::uint64_t>(ids[t]),
-                                      x.middleRows(static_cast<Index>(t), 1));
-            }
-            exact_states_.push_back(x);
-            stored_states_.push_back(std::move(x));
+            exact_states_.push_back(model.embed(ids));
         }
+        stored_states_ = exact_states_;
     }
 
     Uncalibrated run() {
