@@ -88,5 +88,7 @@ Take real_into(std::optional<double>& target);
 
 // The model directory of a command that takes it as an argument or by -m, once.
 void one_model(Command& command, const std::string& help, std::filesystem::path& target);
+// Throws ErrorKind::Usage when the command line named none.
+void require_model(const std::filesystem::path& target);
 
 }  // namespace deltavino::app

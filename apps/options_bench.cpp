@@ -44,11 +44,7 @@ Command bench_options(BenchCommand& out) {
     command.hidden("--measure", Values::None, [&out](const std::string&) { out.measure = true; });
     command.example("deltavino bench ./qwen-int4 --against ./qwen-int8 --rounds 6");
     command.example("deltavino bench ./qwen-int4 --prompt-tokens 128,1024 --profile");
-    command.check([&options]() {
-        if (options.model.empty()) {
-            throw Error(ErrorKind::Usage, "the directory must be given");
-        }
-    });
+    command.check([&options]() { require_model(options.model); });
     command.run([&out]() { return run_bench(out); });
     return command;
 }

@@ -51,11 +51,7 @@ Command inspect_options(InspectCommand& out) {
     command.example("deltavino inspect ./Qwen3.5-0.8B");
     command.example("deltavino inspect ./qwen-int4 --json");
     command.example("deltavino inspect ./qwen-int4 --device GPU");
-    command.check([&out]() {
-        if (out.path.empty()) {
-            throw Error(ErrorKind::Usage, "the directory must be given");
-        }
-    });
+    command.check([&out]() { require_model(out.path); });
     command.run([&out]() { return run_inspect(out); });
     return command;
 }
@@ -122,9 +118,7 @@ Command check_options(CheckCommand& out) {
     command.flag("--json", "Print JSON", [&out]() { out.json = true; });
     command.example("deltavino check ./qwen-int4 --against ./Qwen3.5-0.8B --report check.html");
     command.check([&options]() {
-        if (options.model.empty()) {
-            throw Error(ErrorKind::Usage, "the directory must be given");
-        }
+        require_model(options.model);
         if (!options.lora.empty() && options.against.empty()) {
             throw Error(ErrorKind::Usage, "--lora is for the checkpoint of --against");
         }

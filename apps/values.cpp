@@ -108,4 +108,10 @@ void one_model(Command& command, const std::string& help, std::filesystem::path&
     command.value("-m,--model", "DIR", "The same, by name", take);
 }
 
+void require_model(const std::filesystem::path& target) {
+    if (target.empty()) {
+        throw Error(ErrorKind::Usage, "the directory must be given");
+    }
+}
+
 }  // namespace deltavino::app

@@ -5,13 +5,13 @@
 
 #include "base/child_process.hpp"
 #include "base/error.hpp"
-#include "base/file.hpp"
 #include "base/host.hpp"
 #include "base/text.hpp"
 #include "benchmark/bandwidth.hpp"
 #include "benchmark/measurement_json.hpp"
 #include "benchmark/statistics.hpp"
 #include "graph/names.hpp"
+#include "runtime/language_model.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -52,19 +52,6 @@ void require_usable(const BenchOptions& options) {
              "looked at",
              options.device);
     }
-}
-
-// Before the first process starts: a wrong name in the last place should not show after an hour.
-void require_exported(const fs::path& directory) {
-    for (const char* name : {names::kTextModel, names::kLanguageModel}) {
-        if (is_there(directory / (std::string(name) + ".xml"))) {
-            return;
-        }
-    }
-    fail(ErrorKind::Input,
-         "cannot measure '{}': it has neither {}.xml nor {}.xml; `deltavino export` makes such a directory from a "
-         "checkpoint",
-         directory.string(), names::kTextModel, names::kLanguageModel);
 }
 
 std::optional<std::uint64_t> weight_bytes_per_token(const fs::path& directory) {
@@ -174,7 +161,8 @@ BenchReport bench(const BenchOptions& options, ProgressSink& progress) {
     std::vector<fs::path> directories{options.model};
     directories.insert(directories.end(), options.against.begin(), options.against.end());
     for (const fs::path& directory : directories) {
-        require_exported(directory);
+        // Before the first process starts: a wrong name in the last place should not show after an hour.
+        runtime::require_language_model(directory, "measure");
         report.results.emplace_back();
         report.results.back().model = directory;
         report.results.back().weight_bytes_per_token = weight_bytes_per_token(directory);

@@ -2,7 +2,6 @@
 #include "runtime/engine.hpp"
 
 #include "base/error.hpp"
-#include "base/file.hpp"
 #include "graph/names.hpp"
 #include "runtime/chat/template.hpp"
 #include "runtime/openvino_call.hpp"
@@ -21,15 +20,7 @@ const fs::path& require_directory(const fs::path& directory) {
     if (!fs::is_directory(directory, error)) {
         fail(ErrorKind::Input, "cannot use '{}': it is not a directory", directory.string());
     }
-    const auto has = [&](const char* name) {
-        return is_there(directory / (std::string(name) + ".xml"));
-    };
-    if (!has(names::kTextModel) && !has(names::kLanguageModel)) {
-        fail(ErrorKind::Input,
-             "cannot use '{}': it has neither {}.xml nor {}.xml; `deltavino export` makes such a directory from a "
-             "checkpoint",
-             directory.string(), names::kTextModel, names::kLanguageModel);
-    }
+    require_language_model(directory, "use");
     return directory;
 }
 

@@ -225,6 +225,18 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
     return properties;
 }
 
+void require_language_model(const fs::path& directory, std::string_view verb) {
+    const auto has = [&](const char* name) {
+        return is_there(directory / (std::string(name) + ".xml"));
+    };
+    if (!has(names::kTextModel) && !has(names::kLanguageModel)) {
+        fail(ErrorKind::Input,
+             "cannot {} '{}': it has neither {}.xml nor {}.xml; `deltavino export` makes such a directory from a "
+             "checkpoint",
+             verb, directory.string(), names::kTextModel, names::kLanguageModel);
+    }
+}
+
 std::shared_ptr<ov::Model> read_model(ov::Core& core, const fs::path& directory, const char* name) {
     const fs::path xml = directory / (std::string(name) + ".xml");
     if (!is_there(xml)) {

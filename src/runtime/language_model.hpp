@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace deltavino::runtime {
@@ -26,6 +27,9 @@ struct DeviceSettings {
 // Properties for compile_model, of those that `device` knows. Throws ErrorKind::Unsupported when there is
 // no such device, naming those that exist, and ErrorKind::Usage for what it cannot be asked for.
 ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings);
+
+// Throws ErrorKind::Input "cannot <verb> 'directory'" when it has none of the files that LanguageModel takes.
+void require_language_model(const std::filesystem::path& directory, std::string_view verb);
 
 // Reads `directory`/`name`.xml; throws ErrorKind::Input naming the file when it is missing or broken.
 std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::path& directory, const char* name);
