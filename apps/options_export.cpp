@@ -45,7 +45,7 @@ void add_compression(Command& command, CompressionOptions& options) {
                   "the model writes itself [by the weights alone]",
                   path_into(options.calibrate));
     command.value("--calibration-tokens", "N", "Tokens that --calibrate runs at most [16384]",
-                  count_into(options.calibration_tokens));
+                  count_into(options.calibration_tokens, 1));
 }
 
 // Options of optimum-cli that change nothing here. `only`: the one value that is taken; empty: any.
