@@ -72,7 +72,7 @@ INSTANTIATE_TEST_SUITE_P(Schemes, QuantErrorFeedback,
                                          Scheme{Format::I4, 0}),
                          scheme_label);
 
-TEST_P(QuantErrorFeedback, HalvesTheErrorOfTheOutput) {
+TEST_P(QuantErrorFeedback, QuartersTheErrorOfTheOutput) {
     const Scheme scheme = GetParam();
     const Weight weight = heavy_weight(kRows, kColumns);
     const Weight x = inputs(600);
@@ -80,7 +80,8 @@ TEST_P(QuantErrorFeedback, HalvesTheErrorOfTheOutput) {
     const std::vector<float> nearest = read_back(scheme, weight, quantize(scheme, Search::LeastError, weight.block()));
     const std::vector<float> ours = values_of(feedback.quantize(scheme, weight.values));
     const double before = output_difference(x, nearest, x, weight.values);
-    EXPECT_LT(output_difference(x, ours, x, weight.values), 0.5 * before);
+    // 0.16 to 0.21; without the feedback, the later rounds alone reach 0.27 to 0.37.
+    EXPECT_LT(output_difference(x, ours, x, weight.values), 0.25 * before);
     // Also on inputs of the same kind that it did not see.
     const Weight other = inputs(200, 4);
     EXPECT_LT(output_difference(other, ours, other, weight.values),
