@@ -11,6 +11,16 @@ void add_compression(Command& command, CompressionOptions& options) {
                   "fp32, fp16, bf16, int8, int4, nf4 or mxfp4 [every tensor keeps its own type]",
                   text_into(options.weight_format));
     command.choices({"fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"});
+    command.value("--recipe", "NAME",
+                  "int4: what is stored how; balanced, smallest, fastest or best, see docs/quantization.md [balanced]",
+                  text_into(options.recipe));
+    command.choices({"balanced", "smallest", "fastest", "best"});
+    command.value("--target-size", "SIZE",
+                  "int4: choose bits and groups of each weight so that the models' .bin files take at most SIZE, for "
+                  "example 14.5GB, and the model changes least",
+                  text_into(options.target_size));
+    command.value("--target-bits", "X", "int4: the same by bits for each weight that can have 4, for example 4.3",
+                  real_into(options.target_bits));
     command.flag("--sym", "int8, int4: symmetric, without zero points", [&options]() { options.sym = true; });
     command.value("--group-size", "N",
                   "4 bit: columns that share a scale; -1 is a whole row [128; mixtures of experts 64; mxfp4 32]",
@@ -33,7 +43,7 @@ void add_compression(Command& command, CompressionOptions& options) {
                  [&options]() { options.all_layers = true; });
     command.list("--keep", "GLOB=TYPE",
                  "Store weights whose name matches the glob as TYPE: stored, fp32, fp16, bf16, int8_sym, int8_asym, "
-                 "int4_sym, int4_asym; may be repeated",
+                 "int4_sym, int4_asym (of another group size: int4_asym_g64); may be repeated",
                  [&options](const std::string& text) { options.keep.push_back(text); });
     command.value("--scale-search", "WAY",
                   "least-error: search scales and zero points for the least squared error; nncf: the bits that nncf "

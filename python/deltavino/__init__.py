@@ -38,6 +38,7 @@ from ._options import (
     Note,
     Path,
     Progress,
+    RecipeName,
     ScaleSearch,
     StoredFormat,
     Task,
@@ -88,6 +89,9 @@ def export(
     scale_search: ScaleSearch | None = None,
     calibrate: Path | None = None,
     calibration_tokens: int | None = None,
+    recipe: RecipeName | None = None,
+    target_size: str | None = None,
+    target_bits: float | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> ExportSummary:
@@ -116,7 +120,8 @@ def export(
         allow_nonfinite=allow_nonfinite,
         threads=threads,
         compression=compression(weight_format, sym, group_size, group_size_fallback, ratio, backup_precision,
-                                all_layers, keep, scale_search, calibrate, calibration_tokens),
+                                all_layers, keep, scale_search, calibrate, calibration_tokens,
+                                recipe, target_size, target_bits),
     )  # fmt: skip
 
     return _deltavino.export_model(options, verify, hears)

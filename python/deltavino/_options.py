@@ -16,6 +16,7 @@ StoredFormat: TypeAlias = Literal["stored", "fp32", "fp16", "bf16", "int8", "int
 Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-text"]
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
+RecipeName: TypeAlias = Literal["balanced", "smallest", "fastest", "best"]
 ScaleSearch: TypeAlias = Literal["least-error", "nncf"]
 
 
@@ -56,6 +57,9 @@ def compression(
     scale_search: str | None,
     calibrate: Path | None = None,
     calibration_tokens: int | None = None,
+    recipe: str | None = None,
+    target_size: str | None = None,
+    target_bits: float | None = None,
 ) -> _deltavino.CompressionOptions:
     """How weights are stored."""
     options: _deltavino.CompressionOptions = fill(
@@ -71,6 +75,9 @@ def compression(
         scale_search=scale_search,
         calibrate=calibrate,
         calibration_tokens=calibration_tokens,
+        recipe=recipe,
+        target_size=target_size,
+        target_bits=target_bits,
     )
     return options
 

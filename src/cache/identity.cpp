@@ -97,6 +97,11 @@ Json recipe_identity(const CachedExport& wanted) {
                 {"all_layers", compression.all_layers},
                 {"keep", compression.keep},
                 {"scale_search", compression.scale_search}};
+    if (!compression.recipe.empty() || !compression.target_size.empty() || compression.target_bits) {
+        recipe["recipe"] = compression.recipe;
+        recipe["target_size"] = compression.target_size;
+        recipe["target_bits"] = or_null(compression.target_bits);
+    }
     if (!compression.calibrate.empty()) {
         recipe["calibrate"] = compression.calibrate.string();
         recipe["calibration_tokens"] = compression.calibration_tokens;

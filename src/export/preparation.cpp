@@ -5,6 +5,7 @@
 #include "export/directory/side_files.hpp"
 #include "export/gpu_notes.hpp"
 #include "export/sensitivity.hpp"
+#include "export/target_size.hpp"
 
 #include <fmt/format.h>
 
@@ -61,6 +62,9 @@ void Preparation::build(ProgressSink& progress) {
         measure_sensitivities(checkpoint_, plan_, recipe_);
     }
     origin_.emplace(source_of(model_), adapter_, model_type_, models::task_name(plan_.task), recipe_);
+    if (recipe_.has_target()) {
+        choose_for_target(checkpoint_, plan_, recipe_, *origin_, progress);
+    }
     artifacts_ = make_artifacts(checkpoint_, plan_, recipe_, *origin_);
     recipe_.check_all_used();
     plan_.table.check_all_used();

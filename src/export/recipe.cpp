@@ -32,7 +32,7 @@ std::optional<Scheme> Recipe::ratio_candidate(const WeightRequest& request) cons
         (is_embedding_or_head(request.role) && !state_->options.all_layers)) {
         return std::nullopt;
     }
-    return state_->four_bit_scheme(request, state_->four_bit(request.role));
+    return state_->four_bit_scheme(request, {state_->four_bit(request.role), state_->group_size()});
 }
 
 // The most sensitive weights leave 4 bit until the share of elements in 4 bit is at most the ratio.
@@ -56,7 +56,69 @@ void Recipe::set_sensitivities(const std::map<std::string, double>& errors,
     }
 }
 
+bool Recipe::has_target() const {
+    return state_->target_bytes > 0 || state_->options.target_bits.has_value();
+}
+
+std::uint64_t Recipe::target_bytes() const {
+    return state_->target_bytes;
+}
+
+const std::map<std::string, WeightRequest>& Recipe::seen() const {
+    return state_->seen;
+}
+
+std::vector<Scheme> Recipe::allowed(const WeightRequest& request) const {
+    const State& state = *state_;
+    // Layers that draft change the speed, not what the model says.
+    if (is_always_float32(request.role) || is_delicate(request.role) || request.rows == 1 ||
+        request.role == Role::DraftProjection || request.name.starts_with("mtp.") || state.is_kept(request) ||
+        state.imports(request)) {
+        return {};
+    }
+    const bool symmetric = state.options.sym || is_embedding_or_head(request.role);
+    std::vector<Scheme> schemes;
+    const auto add = [&](const std::optional<Scheme>& scheme) {
+        if (scheme && quant::why_unfit(*scheme, request.columns).empty() &&
+            std::find(schemes.begin(), schemes.end(), *scheme) == schemes.end()) {
+            schemes.push_back(*scheme);
+        }
+    };
+    for (const std::uint64_t group : {128, 64, 32}) {
+        add(state.four_bit_scheme(request, {Format::I4, group}));
+        add(symmetric ? std::nullopt : state.four_bit_scheme(request, {Format::U4, group}));
+    }
+    add(Scheme{symmetric ? Format::I8 : Format::U8, 0});
+    return schemes;
+}
+
+std::optional<Scheme> Recipe::scheme_under(const RecipeRow& row, const WeightRequest& request) const {
+    State other = *state_;
+    other.recipe = &row;
+    other.assigned.clear();
+    return other.four_bit_part(request).scheme;
+}
+
+void Recipe::assign(std::map<std::string, Scheme> schemes, std::vector<std::string> lines) {
+    State& state = *state_;
+    state.assigned = std::move(schemes);
+    state.assigned_lines = std::move(lines);
+    // What the weights were told before they are chosen once more.
+    state.fallbacks.clear();
+    state.group_errors.clear();
+    state.kept_codes.clear();
+    state.restored.clear();
+    state.counted.clear();
+    state.scales = 0;
+    state.inexact_scales = 0;
+    state.largest_change = 0.0;
+    state.told_about_down_proj = false;
+}
+
 Storage Recipe::choose(const WeightRequest& request, ModelPart part) {
+    if (has_target() && part == ModelPart::Language) {
+        state_->seen.emplace(request.name, request);
+    }
     Storage storage = state_->wanted(request, part);
     if (can_import(request) && storage.scheme == request.origin->scheme) {
         storage = import(request);
@@ -85,6 +147,14 @@ bool Recipe::compresses() const {
 
 bool Recipe::is_four_bit() const {
     return state_->format->family == Family::FourBit;
+}
+
+std::string Recipe::recipe_name() const {
+    return state_->recipe == nullptr ? std::string() : std::string(state_->recipe->name);
+}
+
+bool Recipe::is_symmetric() const {
+    return state_->is_symmetric();
 }
 
 const CompressionOptions& Recipe::options() const {
@@ -127,22 +197,33 @@ std::vector<std::string> Recipe::description() const {
                 "norms, A_log, dt_bias: float32"};
     }
     std::vector<std::string> lines;
-    if (state.format->family == Family::FourBit) {
+    if (!state.assigned_lines.empty()) {
+        lines = state.assigned_lines;
+    } else if (state.format->family == Family::FourBit) {
+        if (state.recipe != nullptr) {
+            lines.push_back(fmt::format("recipe {}: {}", state.recipe->name, state.recipe->reason));
+        }
         const bool other_experts = state.mixture_of_experts && state.format->format.has_value();
         lines.push_back(fmt::format("projections{}: {}{}",
                                     other_experts ? " and feed-forward layers" : ", feed-forward layers and experts",
                                     quant::scheme_text({state.four_bit(), state.group_size()}),
-                                    state.options.group_size   ? ""
-                                    : state.mixture_of_experts ? " (the family's mixtures of experts: 64)"
-                                                               : " (dense: 128)"));
+                                    state.options.group_size || state.recipe == nullptr ||
+                                            state.recipe->group == state.recipe->experts_group
+                                        ? ""
+                                    : state.mixture_of_experts ? " (the family's mixtures of experts)"
+                                                               : " (dense)"));
         if (other_experts) {
             lines.push_back(fmt::format(
                 "experts: {}, which the CPU plugin keeps compressed; it would widen them from {} to float32",
                 quant::scheme_text({Format::U4, state.group_size()}), state.format->name));
         }
-        lines.push_back(fmt::format("embedding and head: {}", state.options.all_layers
-                                                                  ? "4 bit where the plugin keeps it (--all-layers)"
-                                                                  : "8 bit, every token passes them"));
+        const std::vector<std::string> rules = state.rule_lines();
+        lines.insert(lines.end(), rules.begin(), rules.end());
+        if (state.options.all_layers || !state.has_four_bit_table()) {
+            lines.push_back(fmt::format("embedding and head: {}",
+                                        state.options.all_layers ? "4 bit where the plugin keeps it (--all-layers)"
+                                                                 : "8 bit, every token passes them"));
+        }
     } else {
         lines.push_back(fmt::format("every large matrix: 8 bit per channel, {}",
                                     state.options.sym ? "symmetric"
@@ -191,7 +272,7 @@ void Recipe::check_all_used() const {
     for (const Keep& rule : state_->keep) {
         if (!rule.used) {
             problems.add(fmt::format(
-                "--keep '{}={}' {}", rule.pattern, rule.type,
+                "--keep '{}={}' {}", rule.pattern, rule.text(),
                 rule.matched ? "never applies: a --keep before it matches all of its weights" : "matches no weight"));
         }
     }

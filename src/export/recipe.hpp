@@ -5,6 +5,7 @@
 // norms, A_log, dt_bias) is never compressed unless --keep says so.
 #pragma once
 
+#include "export/recipe_table.hpp"
 #include "graph/weights.hpp"
 #include "models/products.hpp"
 #include "quant/quantize.hpp"
@@ -51,12 +52,29 @@ public:
     // The 4-bit storage that a weight would get, when it is one of those that --ratio chooses among.
     std::optional<quant::Scheme> ratio_candidate(const graph::WeightRequest& request) const;
 
+    // With --target-size or --target-bits: how the weights are stored is chosen when all of them are known. In bytes of
+    // the models' .bin files; 0 with --target-bits.
+    bool has_target() const;
+    std::uint64_t target_bytes() const;
+    // Every weight of the language model that was chosen so far, by its canonical name.
+    const std::map<std::string, graph::WeightRequest>& seen() const;
+    // The storages that a target may choose among for a weight; none when it has no say.
+    std::vector<quant::Scheme> allowed(const graph::WeightRequest& request) const;
+    // What a named recipe does with a weight that a target may choose for.
+    std::optional<quant::Scheme> scheme_under(const RecipeRow& row, const graph::WeightRequest& request) const;
+    // Takes the target's choice, by canonical name, and what to tell people of it; all weights are then chosen anew.
+    void assign(std::map<std::string, quant::Scheme> schemes, std::vector<std::string> lines);
+
     graph::Storage choose(const graph::WeightRequest& request, ModelPart part);
     graph::StoragePolicy policy(ModelPart part);
 
     bool compresses() const;
     // Whether the bulk of the language model gets 4 bit: int4, nf4 or mxfp4.
     bool is_four_bit() const;
+    // int4: of the recipe; empty for other formats.
+    std::string recipe_name() const;
+    // Whether the bulk of the language model has no zero points.
+    bool is_symmetric() const;
     // As the user gave them.
     const CompressionOptions& options() const;
     // Of 4 bit, defaults filled in for the architecture: -1 is a whole row.

@@ -88,16 +88,30 @@ void Recipe::State::count(const WeightRequest& request, const Storage& storage) 
 }
 
 Format Recipe::State::four_bit() const {
-    return format->format.value_or(options.sym ? Format::I4 : Format::U4);
+    return format->format.value_or(is_symmetric() ? Format::I4 : Format::U4);
+}
+
+bool Recipe::State::is_symmetric() const {
+    return options.sym || (recipe != nullptr && recipe->symmetric);
+}
+
+const ClassRule* Recipe::State::class_rule(const WeightRequest& request) const {
+    if (recipe == nullptr) {
+        return nullptr;
+    }
+    const WeightClass wanted = weight_class(request.role, request.name, tied_head).value;
+    const auto rule = std::find_if(recipe->rules.begin(), recipe->rules.end(),
+                                   [&](const ClassRule& candidate) { return candidate.value == wanted; });
+    return rule == recipe->rules.end() ? nullptr : &*rule;
 }
 
 Format Recipe::State::four_bit(Role role) const {
     return role == Role::Expert && format->format ? Format::U4 : four_bit();
 }
 
-std::uint64_t Recipe::State::grouped_columns(const WeightRequest& request) const {
+std::uint64_t Recipe::State::grouped_columns(const WeightRequest& request, std::uint64_t group) const {
     const std::uint64_t common = std::gcd(experts.hidden, experts.intermediate);
-    return request.role == Role::Expert && common > 0 && group_size() != 0 ? common : request.columns;
+    return request.role == Role::Expert && common > 0 && group != 0 ? common : request.columns;
 }
 
 bool Recipe::State::is_refused(const WeightRequest& request, std::uint64_t group) const {
@@ -115,8 +129,11 @@ std::uint64_t Recipe::State::group_size() const {
     if (format->format == Format::MXFP4) {
         return 32;
     }
-    const std::int64_t wanted = options.group_size.value_or(mixture_of_experts ? 64 : 128);
-    return wanted == -1 ? 0 : static_cast<std::uint64_t>(wanted);
+    if (options.group_size) {
+        return *options.group_size == -1 ? 0 : static_cast<std::uint64_t>(*options.group_size);
+    }
+    const RecipeRow& row = recipe != nullptr ? *recipe : *find_recipe(kDefaultRecipe);
+    return mixture_of_experts ? row.experts_group : row.group;
 }
 
 Storage Recipe::State::backup(const WeightRequest& request, const std::string& reason, bool prefer_symmetric) const {
@@ -134,9 +151,8 @@ Storage Recipe::State::fit(const WeightRequest& request, Storage storage) {
     return unfit.empty() ? storage : as_stored(request, unfit);
 }
 
-std::optional<Scheme> Recipe::State::four_bit_scheme(const WeightRequest& request, Format format_wanted) const {
-    const Scheme wanted{format_wanted, group_size()};
-    const std::uint64_t columns = grouped_columns(request);
+std::optional<Scheme> Recipe::State::four_bit_scheme(const WeightRequest& request, Scheme wanted) const {
+    const std::uint64_t columns = grouped_columns(request, wanted.group_size);
     if (quant::why_unfit(wanted, columns).empty()) {
         return accepted(request, wanted);
     }
@@ -146,15 +162,15 @@ std::optional<Scheme> Recipe::State::four_bit_scheme(const WeightRequest& reques
     return group > 0 ? std::optional(accepted(request, {wanted.format, group})) : std::nullopt;
 }
 
-Storage Recipe::State::four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason) {
+Storage Recipe::State::four_bit_storage(const WeightRequest& request, Scheme wanted, const std::string& reason) {
     const std::optional<Scheme> scheme = four_bit_scheme(request, wanted);
-    if (scheme && scheme->group_size == group_size()) {
+    if (scheme && scheme->group_size == wanted.group_size) {
         return compressed(scheme->format, scheme->group_size, reason);
     }
-    if (scheme && is_refused(request, group_size())) {
+    if (scheme && is_refused(request, wanted.group_size)) {
         return below_one_group(*scheme);
     }
-    const std::string unfit = quant::why_unfit({wanted, group_size()}, grouped_columns(request));
+    const std::string unfit = quant::why_unfit(wanted, grouped_columns(request, wanted.group_size));
     if (options.group_size_fallback == "error") {
         group_errors.push_back(fmt::format("'{}': {}", request.name, unfit));
         return as_stored(request, unfit);
@@ -175,6 +191,39 @@ Storage Recipe::State::below_one_group(const Scheme& scheme) {
         fallbacks.push_back(fmt::format("experts are stored as {}: {}", quant::scheme_text(scheme), reason));
     }
     return compressed(scheme.format, scheme.group_size, reason);
+}
+
+bool Recipe::State::has_four_bit_table() const {
+    return recipe != nullptr && std::any_of(recipe->rules.begin(), recipe->rules.end(), [](const ClassRule& rule) {
+               return rule.bits == 4 && is_table(rule.value);
+           });
+}
+
+std::vector<std::string> Recipe::State::rule_lines() const {
+    std::vector<std::string> lines;
+    if (recipe == nullptr) {
+        return lines;
+    }
+    for (const ClassRule& rule : recipe->rules) {
+        const bool experts = is_of_experts(rule.value);
+        const bool dense = is_feed_forward(rule.value);
+        const bool table = is_table(rule.value);
+        if ((experts && !mixture_of_experts) || (dense && mixture_of_experts) ||
+            (table && (rule.value == WeightClass::TiedTable) != tied_head)) {
+            continue;
+        }
+        const bool symmetric = is_symmetric() || rule.value == WeightClass::TiedTable;
+        const Format format = rule.bits == 4 ? (symmetric ? Format::I4 : Format::U4)
+                                             : (options.sym ? Format::I8 : Format::U8);
+        const std::uint64_t group = rule.bits != 4 ? 0 : options.group_size ? group_size() : rule.group;
+        lines.push_back(fmt::format("{}: {}", weight_class_name(rule.value), quant::scheme_text({format, group})));
+    }
+    return lines;
+}
+
+bool Recipe::State::is_kept(const WeightRequest& request) const {
+    return std::any_of(keep.begin(), keep.end(),
+                       [&](const Keep& rule) { return glob_matches(rule.pattern, request.name); });
 }
 
 std::optional<Storage> Recipe::State::kept(const WeightRequest& request) {
@@ -200,7 +249,8 @@ Storage Recipe::State::kept_by(const Keep& rule, const WeightRequest& request) c
     if (rule.type.starts_with("int8")) {
         return fit(request, compressed(rule.type == "int8_sym" ? Format::I8 : Format::U8, 0, reason));
     }
-    const std::uint64_t group = adjusted_group(grouped_columns(request), std::max(group_size(), kSmallestGroup));
+    const std::uint64_t wanted = rule.group > 0 ? rule.group : std::max(group_size(), kSmallestGroup);
+    const std::uint64_t group = adjusted_group(grouped_columns(request, wanted), wanted);
     const Scheme scheme = accepted(request, {rule.type == "int4_sym" ? Format::I4 : Format::U4, group});
     return fit(request, compressed(scheme.format, scheme.group_size, reason));
 }
@@ -230,19 +280,37 @@ Storage Recipe::State::language_part(const WeightRequest& request) {
         const bool symmetric = options.sym || (is_embedding_or_head(request.role) && tied_head);
         return fit(request, compressed(symmetric ? Format::I8 : Format::U8, 0, "--weight-format int8"));
     }
+    return four_bit_part(request);
+}
+
+Storage Recipe::State::four_bit_part(const WeightRequest& request) {
+    if (const auto chosen = assigned.find(request.name); chosen != assigned.end()) {
+        return fit(request, compressed(chosen->second.format, chosen->second.group_size,
+                                       target_bytes > 0 ? "--target-size" : "--target-bits"));
+    }
+    const bool table = is_embedding_or_head(request.role);
+    const ClassRule* rule = class_rule(request);
+    const bool by_recipe = rule != nullptr && recipe->name != kDefaultRecipe;
+    const std::string reason = by_recipe ? fmt::format("--recipe {}", recipe->name) : "bulk of the model";
     // The plugin widens nf4 and mxfp4 embeddings to float32 when it loads the model.
-    const bool four_bit_table = options.all_layers && (!format->format || (request.role == Role::Head && !tied_head));
-    if (is_embedding_or_head(request.role) && !four_bit_table) {
+    const bool four_bit_table = (options.all_layers || (rule != nullptr && rule->bits == 4)) &&
+                                (!format->format || (request.role == Role::Head && !tied_head));
+    if (table && !four_bit_table) {
         return backup(request, "every token passes it: 8 bit", true);
     }
     if (demoted.contains(ratio_group(request))) {
         return backup(request, "--ratio: among the most sensitive", false);
     }
+    if (rule != nullptr && rule->bits != 4) {
+        return backup(request, reason, false);
+    }
+    const std::uint64_t group = rule != nullptr && !options.group_size ? rule->group : group_size();
     if (request.role == Role::Embedding && tied_head) {
         // As above: zero points of a tied table would be widened at every inference.
-        return four_bit_storage(request, Format::I4, "--all-layers; tied: symmetric");
+        return four_bit_storage(request, {Format::I4, group},
+                                options.all_layers ? "--all-layers; tied: symmetric" : reason + "; tied: symmetric");
     }
-    return four_bit_storage(request, four_bit(request.role), "bulk of the model");
+    return four_bit_storage(request, {four_bit(request.role), group}, reason);
 }
 
 Storage Recipe::State::wanted(const WeightRequest& request, ModelPart part) {

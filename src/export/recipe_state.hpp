@@ -2,6 +2,7 @@
 #pragma once
 
 #include "export/recipe.hpp"
+#include "export/recipe_table.hpp"
 
 #include <cstdint>
 #include <map>
@@ -36,9 +37,13 @@ const FormatRow* find_weight_format(std::string_view name);
 // A --keep rule.
 struct Keep {
     std::string pattern;
-    std::string type;
+    std::string type;         // without the group
+    std::uint64_t group = 0;  // int4: of "int4_asym_g64"; 0: that of the export
     bool matched = false;
     bool used = false;  // no rule before it matched, too
+
+    // The type as it was given.
+    std::string text() const { return group == 0 ? type : type + "_g" + std::to_string(group); }
 };
 
 bool is_always_float32(Role role);
@@ -58,6 +63,11 @@ struct Recipe::State {
     bool mixture_of_experts = false;
     ExpertSizes experts;
     bool tied_head = false;
+    const RecipeRow* recipe = nullptr;      // of int4; null for other formats
+    std::uint64_t target_bytes = 0;         // --target-size; 0: none
+    std::map<std::string, WeightRequest> seen;  // with a target: weights of the language model
+    std::map<std::string, Scheme> assigned;     // by the target
+    std::vector<std::string> assigned_lines;    // what it came to, for people
     bool told_about_down_proj = false;
     std::set<std::string> demoted;  // by --ratio
     std::vector<std::string> fallbacks;
@@ -79,7 +89,7 @@ struct Recipe::State {
     Format four_bit(Role role) const;
     // Columns that a group must divide. The three products of an expert are stored alike, or the GPU plugin
     // does not fuse them.
-    std::uint64_t grouped_columns(const WeightRequest& request) const;
+    std::uint64_t grouped_columns(const WeightRequest& request, std::uint64_t group) const;
     // The GPU plugin takes the size of the groups from down_proj, and one group of a whole row for "per channel"; then
     // it refuses gate_proj and up_proj with more. So down_proj gets two groups, or all three are stored per channel.
     bool is_refused(const WeightRequest& request, std::uint64_t group) const;
@@ -89,13 +99,21 @@ struct Recipe::State {
     // Leaves a weight alone that its storage does not fit, for example one with a single column.
     static Storage fit(const WeightRequest& request, Storage storage);
     // The scheme that a weight gets in 4 bit; none when no allowed group divides its columns.
-    std::optional<Scheme> four_bit_scheme(const WeightRequest& request, Format format_wanted) const;
-    Storage four_bit_storage(const WeightRequest& request, Format wanted, const std::string& reason);
+    std::optional<Scheme> four_bit_scheme(const WeightRequest& request, Scheme wanted) const;
+    Storage four_bit_storage(const WeightRequest& request, Scheme wanted, const std::string& reason);
     Storage below_one_group(const Scheme& scheme);
     std::optional<Storage> kept(const WeightRequest& request);
     Storage kept_by(const Keep& rule, const WeightRequest& request) const;
     Storage other_part(const WeightRequest& request) const;
     Storage language_part(const WeightRequest& request);
+    Storage four_bit_part(const WeightRequest& request);
+    // What the recipe does otherwise with this weight; null for nothing.
+    const ClassRule* class_rule(const WeightRequest& request) const;
+    // What the recipe does otherwise, one line each, of weights that the architecture has.
+    std::vector<std::string> rule_lines() const;
+    bool has_four_bit_table() const;
+    bool is_kept(const WeightRequest& request) const;
+    bool is_symmetric() const;
     Storage wanted(const WeightRequest& request, ModelPart part);
 };
 

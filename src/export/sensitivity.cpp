@@ -11,11 +11,9 @@
 namespace deltavino::exporter {
 namespace {
 
-// Relative error of a weight in 4 bit, from rows spread over all of it.
-double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, quant::Search search) {
+// Some rows of a weight's parts, spread over them, handed out part by part.
+void sample_rows(const graph::WeightJob& job, const std::function<void(const quant::RowBlock& rows)>& take) {
     constexpr std::uint64_t kRows = 64;
-    quant::BlockStatistics total;
-    quant::QuantizedBuffers buffers;
     checkpoint::RowReader reader;
     std::vector<std::byte> source;
     std::vector<float> floats;
@@ -41,13 +39,27 @@ double sampled_error(const graph::WeightJob& job, const quant::Scheme& scheme, q
         }
         const quant::SourceType type =
             slice.is_plain() ? checkpoint::source_type(slice.tensor->info.dtype) : quant::SourceType::F32;
-        total.merge(quant::quantize_rows(scheme, search, {source.data(), type, rows, job.columns}, {},
-                                         buffers.resized(scheme, rows, job.columns)));
+        take({source.data(), type, rows, job.columns});
     }
-    return total.relative_error();
 }
 
 }  // namespace
+
+std::vector<double> sampled_errors(const graph::WeightJob& job, std::span<const quant::Scheme> schemes,
+                                   quant::Search search) {
+    std::vector<quant::BlockStatistics> totals(schemes.size());
+    quant::QuantizedBuffers buffers;
+    sample_rows(job, [&](const quant::RowBlock& rows) {
+        for (std::size_t i = 0; i < schemes.size(); ++i) {
+            totals[i].merge(quant::quantize_rows(schemes[i], search, rows, {},
+                                                 buffers.resized(schemes[i], rows.rows, rows.columns)));
+        }
+    });
+    std::vector<double> errors;
+    std::transform(totals.begin(), totals.end(), std::back_inserter(errors),
+                   [](const quant::BlockStatistics& total) { return total.relative_error(); });
+    return errors;
+}
 
 void measure_sensitivities(const checkpoint::Checkpoint& checkpoint, const models::Plan& plan, Recipe& recipe) {
     std::map<std::string, graph::WeightRequest> candidates;
@@ -65,7 +77,8 @@ void measure_sensitivities(const checkpoint::Checkpoint& checkpoint, const model
         if (candidate != candidates.end()) {
             const std::string group = Recipe::ratio_group(candidate->second);
             const std::uint64_t size = job.rows * job.columns;
-            const double error = sampled_error(job, *recipe.ratio_candidate(candidate->second), recipe.search());
+            const quant::Scheme scheme = *recipe.ratio_candidate(candidate->second);
+            const double error = sampled_errors(job, {&scheme, 1}, recipe.search()).front();
             const double before = static_cast<double>(sizes[group]);
             sizes[group] += size;
             errors[group] += (error - errors[group]) * static_cast<double>(size) / (before + static_cast<double>(size));

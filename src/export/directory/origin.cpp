@@ -42,7 +42,7 @@ bool in_four_bit(const Recipe& recipe, ModelPart part) {
 }
 
 bool is_symmetric(const Recipe& recipe, ModelPart part) {
-    return part == ModelPart::Other || recipe.options().sym;
+    return part == ModelPart::Other || recipe.is_symmetric();
 }
 
 ModelPart part_of(const std::string& model) {
@@ -154,6 +154,7 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
              {"task", task_},
              {"weight_format", recipe_.format_name()},
              {"scale_search", recipe_.compresses() ? Json(options.scale_search) : Json(nullptr)},
+             {"recipe_name", or_null(recipe_.has_target() ? std::string() : recipe_.recipe_name())},
              {"keep", options.keep},
              {"recipe", recipe_.description()}};
     if (adapter_) {
@@ -162,6 +163,10 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
                           {"text", adapter_->text},
                           {"weights", adapter_->weights},
                           {"replaced", adapter_->replaced}};
+    }
+    if (recipe_.has_target()) {
+        own["target_size"] = or_null(options.target_size);
+        own["target_bits"] = options.target_bits ? Json(*options.target_bits) : Json(nullptr);
     }
     if (!options.calibrate.empty()) {
         own["calibration"] = {{"text", recipe_.calibration_text()}, {"tokens", recipe_.calibration_tokens()}};

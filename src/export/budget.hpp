@@ -1,0 +1,45 @@
+// Which storage each weight gets so that all of them fit a number of bytes and the model changes least.
+#pragma once
+
+#include "quant/scheme.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace deltavino::exporter {
+
+struct BudgetOption {
+    quant::Scheme scheme;
+    std::uint64_t bytes = 0;  // in all files
+    double cost = 0.0;        // what it adds to the KL divergence of the model
+};
+
+// A weight, or several that are stored alike.
+struct BudgetItem {
+    std::string name;
+    std::string_view kind;  // of weights, for people
+    std::vector<BudgetOption> options;
+};
+
+// One option of each item.
+struct Selection {
+    std::vector<std::size_t> chosen;
+    std::uint64_t bytes = 0;
+    double cost = 0.0;
+};
+
+Selection selection_of(const std::vector<BudgetItem>& items, std::vector<std::size_t> chosen);
+
+// The fewest bytes; the most that an option is worth, that is the lowest cost.
+Selection smallest(const std::vector<BudgetItem>& items);
+Selection best(const std::vector<BudgetItem>& items);
+
+// The lowest cost that was found within `bytes`; none when nothing fits. Never of higher cost than one of `known`
+// that fits. The same items in the same order give the same selection.
+std::optional<Selection> select(const std::vector<BudgetItem>& items, std::uint64_t bytes,
+                                const std::vector<Selection>& known);
+
+}  // namespace deltavino::exporter
