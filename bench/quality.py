@@ -3,11 +3,14 @@
 
     bench/quality.py [--optimum PYTHON] [--work DIR] [--json FILE] [--windows N]
 
-For every format and group size three directories are compared with a float32 export by `deltavino eval`,
+For every format and group size some directories are compared with a float32 export by `deltavino eval`,
 all in one run over the same windows:
 
 - the default of `deltavino export`;
 - the same storage with `--scale-search nncf`: same bytes, nncf's scales;
+- for int4 with zero points: the same bytes with `--calibrate`, on the King James Bible without the held-out verses
+  (Debian's bible-kjv; left out without it), and on text that the model writes itself;
+- nncf's GPTQ, and its AWQ with scale estimation, on the same text (bench/nncf_calibrated.py);
 - optimum-intel's own export with nncf, recipe and all. PYTHON is that of an environment with
   optimum-intel (tools/setup.sh --parity makes .venv-parity); left out without it.
 
@@ -38,6 +41,9 @@ CONFIGURATIONS = {
     "mxfp4": ["--weight-format", "mxfp4", "--group-size", "32"],
 }
 OURS, NNCF_SCALES, OPTIMUM = "deltavino", "nncf's scales", "optimum-intel"
+ON_TEXT, ON_ITSELF = "--calibrate FILE", "--calibrate self"
+NNCF_WAYS = {"nncf GPTQ": "gptq", "nncf AWQ, scale estimation": "awq"}
+CALIBRATED = "int4, groups of "
 
 
 def text_only_checkpoint(target: Path) -> None:
@@ -82,30 +88,60 @@ def export_optimum(optimum: str, checkpoint: Path, name: str, options: list[str]
     return True
 
 
+def calibration_text(target: Path) -> Path | None:
+    """The verses that are not held out, without their numbers; None where bible-kjv is not installed."""
+    if shutil.which("bible") is None:
+        return None
+    verses = [line.split(" ", 1)[1].strip() for line in run(["bible", "-f", "Ge1:1-Re22:21"]).splitlines() if " " in line]
+    held_out = set((CHECKPOINT / "held_out.txt").read_text().splitlines())
+    target.write_text("".join(f"{verse}\n" for verse in verses if verse not in held_out))
+    return target
+
+
+def export_nncf(optimum: str, work: Path, text: Path, way: str, group: str, target: Path) -> None:
+    """nncf's calibrated weights beside the tokenizer of the float export."""
+    if not (target / "openvino_model.bin").exists():
+        run([optimum, str(ROOT / "bench" / "nncf_calibrated.py"), str(work / "float"), str(text), str(target), way, group])
+        for file in (work / "float").glob("*"):
+            if not (target / file.name).exists():
+                shutil.copy(file, target)
+
+
 def export_all(work: Path, optimum: str | None) -> dict[tuple[str, str], Path]:
     """Directories by format and program."""
     checkpoint = work / "checkpoint"
     shutil.rmtree(checkpoint, ignore_errors=True)
     text_only_checkpoint(checkpoint)
-    program = str(ROOT / "build" / "deltavino")
+
+    def export(target: Path, *options: str) -> Path:
+        run([str(ROOT / "build" / "deltavino"), "export", "-m", str(checkpoint), str(target), "--task", TEXT_TASK, "--force", *options])
+        return target
+
+    export(work / "float", "--weight-format", "fp32")
+    text = calibration_text(work / "calibration.txt")
     made = {}
     for number, (name, options) in enumerate(CONFIGURATIONS.items()):
         print(f"exporting {name}", file=sys.stderr)
-        for producer, extra in ((OURS, []), (NNCF_SCALES, ["--scale-search", "nncf"])):
-            made[name, producer] = work / f"{number}-{producer.split()[0]}"
-            run([program, "export", "-m", str(checkpoint), str(made[name, producer]), "--task", TEXT_TASK, "--force", *options, *extra])
+        made[name, OURS] = export(work / f"{number}-deltavino", *options)
+        made[name, NNCF_SCALES] = export(work / f"{number}-nncf", *options, "--scale-search", "nncf")
         target = work / f"{number}-optimum"
         if optimum and export_optimum(optimum, checkpoint, name, options, target):
             made[name, OPTIMUM] = target
+        if not name.startswith(CALIBRATED):
+            continue
+        made[name, ON_ITSELF] = export(work / f"{number}-self", *options, "--calibrate", "self")
+        if text is not None:
+            made[name, ON_TEXT] = export(work / f"{number}-text", *options, "--calibrate", str(text))
+        for producer, way in NNCF_WAYS.items() if optimum and text is not None else ():
+            made[name, producer] = work / f"{number}-{way}"
+            export_nncf(optimum, work, text, way, options[-1], made[name, producer])
     return made
 
 
 def evaluate(work: Path, directories: list[Path], windows: int) -> tuple[dict, list[dict]]:
     """The float model's numbers, and those of each directory."""
     reference = work / "float"
-    program = str(ROOT / "build" / "deltavino")
-    run([program, "export", "-m", str(work / "checkpoint"), str(reference), "--task", TEXT_TASK, "--force", "--weight-format", "fp32"])
-    output = run([program, "eval", "--text", str(CHECKPOINT / "held_out.txt"), "--windows", str(windows), "--json", str(reference), *map(str, directories)])
+    output = run([str(ROOT / "build" / "deltavino"), "eval", "--text", str(CHECKPOINT / "held_out.txt"), "--windows", str(windows), "--json", str(reference), *map(str, directories)])
     report = json.loads(output)
     print(f"{report['windows']} windows of {report['window']} tokens", file=sys.stderr)
     return report["models"][0], report["models"][1:]
@@ -139,12 +175,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--windows", type=int, default=0, help="windows of 256 tokens; 0: all of the text")
     arguments = parser.parse_args()
-    producers = [OURS, NNCF_SCALES] + ([OPTIMUM] if arguments.optimum else [])
     with tempfile.TemporaryDirectory(prefix="bench-quality-") as folder:
         work = arguments.work or Path(folder)
         work.mkdir(exist_ok=True)
         made = export_all(work, arguments.optimum)
         reference, results = evaluate(work, list(made.values()), arguments.windows)
+    producers = [p for p in (OURS, NNCF_SCALES, OPTIMUM, ON_TEXT, ON_ITSELF, *NNCF_WAYS) if any(p == producer for _, producer in made)]
     rows = []
     for (name, producer), result in zip(made, results, strict=True):
         rows.append({"format": name, "producer": producer, "bytes": result["weight_bytes"], "gap": result["perplexity"] - reference["perplexity"],

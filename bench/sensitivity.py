@@ -63,7 +63,7 @@ def has(tensors: list[str], pattern: str) -> bool:
     return any(Path(name).match(pattern) for name in tensors)
 
 
-def cases(checkpoint: Path, work: Path, layers: int) -> dict[tuple[str, str], list[str]]:
+def cases(checkpoint: Path, work: Path, layers: int, storages: list[str]) -> dict[tuple[str, str], list[str]]:
     """Rules by class and storage."""
     names = {row["name"].replace("model.language_model.", "model.") for row in all_tensors(checkpoint, work)}
     made = {}
@@ -71,7 +71,7 @@ def cases(checkpoint: Path, work: Path, layers: int) -> dict[tuple[str, str], li
         present = [p for p in patterns if has(sorted(names), p)]
         if not present or (name == "embedding and head" and len(present) == 2) or (name == "embedding" and len(names & {"lm_head.weight"}) == 0):
             continue
-        for storage in TABLE_STORAGES if name in TABLES else STORAGES:
+        for storage in TABLE_STORAGES if name in TABLES else storages:
             made[name, storage] = [f"{p}={storage}" for p in present]
     for layer in range(layers):
         made[f"layer {layer}", "int4_asym_g128"] = [f"model.layers.{layer}.{p[2:]}=int4_asym_g128" for n, ps in CLASSES.items() if n not in TABLES
@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--windows", type=int, default=24)
+    parser.add_argument("--storages", nargs="+", choices=STORAGES, default=list(STORAGES), help="of all but embedding and head")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
     config = json.loads((arguments.checkpoint / "config.json").read_text())
@@ -104,7 +105,7 @@ def main() -> None:
     entries = []
     with tempfile.TemporaryDirectory(prefix="bench-sensitivity-") as folder:
         work = arguments.work or Path(folder)
-        made = cases(arguments.checkpoint, work, layers)
+        made = cases(arguments.checkpoint, work, layers, arguments.storages)
         directories = []
         for number, ((name, storage), rules) in enumerate(made.items()):
             target = work / str(number)

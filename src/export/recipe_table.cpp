@@ -7,12 +7,31 @@ namespace deltavino::exporter {
 std::span<const RecipeRow> recipe_rows() {
     using enum WeightClass;
     static const std::vector<RecipeRow> kRows{
-        {"balanced", "one size of groups for all projections, the table in 8 bit", false, 128, 64, {}},
-        {"smallest", "embedding and head in 4 bit, too", false, 128, 64,
-         {{TiedTable, 4, 128}, {Embedding, 4, 128}, {Head, 4, 128}}},
-        {"fastest", "symmetric, embedding and head in 4 bit, too", true, 64, 64,
-         {{TiedTable, 4, 128}, {Embedding, 4, 128}, {Head, 4, 128}}},
-        {"best", "groups of 32, out_proj in 8 bit", false, 32, 32, {{DeltaOutput, 8, 0}}},
+        {"balanced",
+         "one size of groups for all projections; finer ones gain no more for a byte than 8-bit tables do",
+         false,
+         128,
+         64,
+         {}},
+        {"smallest",
+         "embedding and head in 4 bit, too: what that costs falls most with small groups",
+         false,
+         128,
+         128,
+         {{TiedTable, 4, 32}, {Embedding, 4, 32}, {Head, 4, 32}}},
+        {"fastest",
+         "no zero points, which cost the CPU time at every token, and 4 bit where every token passes",
+         true,
+         64,
+         64,
+         {{TiedTable, 4, 64}, {Embedding, 4, 64}, {Head, 4, 64}}},
+        {"best",
+         "groups of 32, which are read faster without zero points, and out_proj, where 4 bit costs most for its size, "
+         "in 8 bit",
+         true,
+         32,
+         32,
+         {{DeltaOutput, 8, 0}}},
     };
     return kRows;
 }

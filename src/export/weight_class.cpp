@@ -10,20 +10,20 @@ using graph::Role;
 
 // The costs are those that bench/sensitivity.py found (docs/sensitivity.json).
 constexpr std::array kRows{
-    WeightClassRow{WeightClass::Delta, Role::DeltaProjection, ".in_proj_qkv", "in_proj_qkv", 1.0},
-    WeightClassRow{WeightClass::DeltaGate, Role::DeltaProjection, ".in_proj_z", "in_proj_z", 1.0},
-    WeightClassRow{WeightClass::DeltaOutput, Role::DeltaProjection, ".out_proj", "out_proj", 1.0},
-    WeightClassRow{WeightClass::AttentionOutput, Role::AttentionProjection, ".o_proj", "o_proj", 1.0},
-    WeightClassRow{WeightClass::Attention, Role::AttentionProjection, "", "q, k and v_proj", 1.0},
-    WeightClassRow{WeightClass::FeedForwardOutput, Role::FeedForward, ".down_proj", "down_proj", 1.0},
-    WeightClassRow{WeightClass::FeedForward, Role::FeedForward, "", "gate and up_proj", 1.0},
-    WeightClassRow{WeightClass::ExpertsOutput, Role::Expert, ".down_proj", "experts, down_proj", 1.0},
-    WeightClassRow{WeightClass::Experts, Role::Expert, "", "experts, gate and up_proj", 1.0},
-    WeightClassRow{WeightClass::SharedExpert, Role::SharedExpert, "", "shared experts", 1.0},
-    WeightClassRow{WeightClass::Embedding, Role::Embedding, "", "embedding", 1.0},
-    WeightClassRow{WeightClass::Head, Role::Head, "", "head", 1.0},
+    WeightClassRow{WeightClass::Delta, Role::DeltaProjection, ".in_proj_qkv", "in_proj_qkv", 0.32},
+    WeightClassRow{WeightClass::DeltaGate, Role::DeltaProjection, ".in_proj_z", "in_proj_z", 0.16},
+    WeightClassRow{WeightClass::DeltaOutput, Role::DeltaProjection, ".out_proj", "out_proj", 0.285},
+    WeightClassRow{WeightClass::AttentionOutput, Role::AttentionProjection, ".o_proj", "o_proj", 0.0155},
+    WeightClassRow{WeightClass::Attention, Role::AttentionProjection, "", "q, k and v_proj", 0.049},
+    WeightClassRow{WeightClass::FeedForwardOutput, Role::FeedForward, ".down_proj", "down_proj", 0.26},
+    WeightClassRow{WeightClass::FeedForward, Role::FeedForward, "", "gate and up_proj", 0.305},
+    WeightClassRow{WeightClass::ExpertsOutput, Role::Expert, ".down_proj", "experts, down_proj", 0.26},
+    WeightClassRow{WeightClass::Experts, Role::Expert, "", "experts, gate and up_proj", 0.305},
+    WeightClassRow{WeightClass::SharedExpert, Role::SharedExpert, "", "shared experts", 0.2},
+    WeightClassRow{WeightClass::Embedding, Role::Embedding, "", "embedding", 0.3},
+    WeightClassRow{WeightClass::Head, Role::Head, "", "head", 0.6},
 };
-constexpr WeightClassRow kTied{WeightClass::TiedTable, Role::Embedding, "", "embedding and head", 1.0};
+constexpr WeightClassRow kTied{WeightClass::TiedTable, Role::Embedding, "", "embedding and head", 0.87};
 constexpr WeightClassRow kOther{WeightClass::Other, Role::DraftProjection, "", "others", 0.0};
 
 }  // namespace

@@ -18,6 +18,7 @@ struct Case {
     CompressionOptions options;
     std::string projections;  // precision of the weights of the 50 large projections in the compiled graph
     std::string embedding;
+    std::string out_proj = {};  // of 6 of the 50, when it is another
 };
 
 CompressionOptions compression(std::string format, bool sym = false, std::optional<std::int64_t> group = {},
@@ -27,6 +28,12 @@ CompressionOptions compression(std::string format, bool sym = false, std::option
     options.sym = sym;
     options.group_size = group;
     options.all_layers = all_layers;
+    return options;
+}
+
+CompressionOptions recipe(std::string name) {
+    CompressionOptions options = compression("int4");
+    options.recipe = std::move(name);
     return options;
 }
 
@@ -64,7 +71,10 @@ TEST_P(CompressedModel, StaysCompressedAndIsComputedFromTheStoredValues) {
     EXPECT_EQ(projections["bf16"], 12u) << "in_proj_a and in_proj_b stay as stored";
     projections.erase("bf16");
     std::map<std::string, std::size_t> expected;
-    expected[GetParam().projections] += 50;
+    expected[GetParam().projections] += GetParam().out_proj.empty() ? 50 : 44;
+    if (!GetParam().out_proj.empty()) {
+        expected[GetParam().out_proj] += 6;
+    }
     expected[GetParam().embedding] += 1;  // the head
     EXPECT_EQ(projections, expected);
     EXPECT_EQ(weight_precisions(compiled, "Gather")[GetParam().embedding], 1u);
@@ -85,6 +95,10 @@ INSTANTIATE_TEST_SUITE_P(Formats, CompressedModel,
                                          Case{"int4_channel", compression("int4", false, -1), "u4", "i8"},
                                          Case{"int4_sym_group64", compression("int4", true, 64), "i4", "i8"},
                                          Case{"int4_sym_all_layers", compression("int4", true, 64, true), "i4", "i4"},
+                                         Case{"balanced", recipe("balanced"), "u4", "i8"},
+                                         Case{"smallest", recipe("smallest"), "u4", "i4"},
+                                         Case{"fastest", recipe("fastest"), "i4", "i4"},
+                                         Case{"best", recipe("best"), "i4", "i8", "u8"},
                                          Case{"nf4", compression("nf4", false, 64), "nf4", "i8"},
                                          Case{"mxfp4", compression("mxfp4"), "f4e2m1", "i8"}),
                          [](const auto& tested) { return tested.param.name; });
