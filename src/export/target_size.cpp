@@ -209,7 +209,7 @@ private:
         if (by_size) {
             fail(ErrorKind::Usage,
                  "cannot meet --target-size {}: int4 of this model takes {} ({} bytes) at least and {} ({} bytes) at "
-                 "most (of the other formats, int8 and bf16 take more)",
+                 "most, all of it in 8 bit",
                  recipe_.options().target_size, human_bytes(least), least, human_bytes(largest(by_size)),
                  largest(by_size));
         }
