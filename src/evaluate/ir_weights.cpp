@@ -88,6 +88,15 @@ void read_plain(const StoredWeight& weight, std::uint64_t first, std::span<float
     quant::widen(source, {bytes + first * size, out.size() * size}, out);
 }
 
+constexpr const char* kTable = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
+bool takes_embeddings(const ov::Model& model) {
+    const auto& inputs = model.inputs();
+    return std::any_of(inputs.begin(), inputs.end(),
+                       [](const auto& input) { return input.get_names().contains("inputs_embeds"); });
+}
+
 }  // namespace
 
 std::string StoredWeight::text() const {
@@ -128,9 +137,12 @@ std::string reference_name(const std::string& constant_name) {
 IrWeights::IrWeights(const std::vector<std::shared_ptr<ov::Model>>& models, const reference::WeightSource& otherwise)
     : otherwise_(otherwise) {
     for (const auto& model : models) {
+        const bool looks_up = !takes_embeddings(*model);
         for (const auto& node : model->get_ordered_ops()) {
             const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node);
-            const std::string name = constant ? reference_name(constant->get_friendly_name()) : std::string();
+            std::string name = constant ? reference_name(constant->get_friendly_name()) : std::string();
+            // The embedding is looked up in another file: here it is the head.
+            name = name == kTable && !looks_up ? std::string(kHead) : name;
             if (name.empty() || constant->get_shape().size() < 2 || stored_.contains(name)) {
                 continue;
             }
@@ -146,10 +158,27 @@ IrWeights::IrWeights(const std::vector<std::shared_ptr<ov::Model>>& models, cons
             const ov::element::Type type = constant->get_element_type();
             const bool plain = type == ov::element::f32 || type == ov::element::f16 || type == ov::element::bf16;
             if (values > 0 && (plain ? weight.scales.empty() : is_low(type) && fits_groups(weight))) {
+                weight.name = reference_name(constant->get_friendly_name());
                 stored_.emplace(name, std::move(weight));
             }
         }
     }
+    join_tied_tables();
+}
+
+void IrWeights::join_tied_tables() {
+    const auto head = stored_.find(kHead);
+    if (head == stored_.end() || head->second.name != kTable) {
+        return;
+    }
+    const auto table = stored_.emplace(kTable, head->second).first;
+    if (table->second.text() == head->second.text()) {
+        stored_.erase(head);
+    }
+}
+
+bool IrWeights::has_own_head() const {
+    return stored_.contains(kHead);
 }
 
 void IrWeights::read_rows(const std::string& name, std::uint64_t first, reference::MatrixRef out) const {

@@ -26,6 +26,7 @@ struct StoredWeight {
     std::vector<float> scales;       // likewise; empty: the codes are the values
     std::uint64_t rows = 0;
     std::uint64_t columns = 0;
+    std::string name = {};  // of the checkpoint's tensor
 
     std::uint64_t groups_per_row() const { return scales.empty() ? 1 : scales.size() / rows; }
     std::string text() const;  // "u4 in groups of 128", "bf16"
@@ -41,10 +42,14 @@ public:
     IrWeights(const std::vector<std::shared_ptr<ov::Model>>& models, const reference::WeightSource& otherwise);
 
     void read_rows(const std::string& name, std::uint64_t first, reference::MatrixRef out) const override;
+    bool has_own_head() const override;
 
     const std::map<std::string, StoredWeight>& stored() const { return stored_; }
 
 private:
+    // A tied head that is stored as the embedding is, in another file, is no weight of its own.
+    void join_tied_tables();
+
     std::map<std::string, StoredWeight> stored_;
     const reference::WeightSource& otherwise_;
 };

@@ -26,7 +26,7 @@ std::uint64_t Truth::language_bytes() const {
 }
 
 reference::TextModel Truth::model_on(const reference::WeightSource& weights) const {
-    return {config_.text, tied_head_, weights, threads_};
+    return {config_.text, tied_head_ && !weights.has_own_head(), weights, threads_};
 }
 
 Matrix Truth::logits(std::span<const std::int64_t> ids, const std::vector<std::size_t>& wanted) const {

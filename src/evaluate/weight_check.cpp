@@ -62,7 +62,7 @@ Compared compare_weight(const std::string& name, const StoredWeight& weight, con
         const auto rows = static_cast<reference::Index>(std::min(kRows, weight.rows - begin));
         reference::Matrix own(rows, static_cast<reference::Index>(weight.columns));
         reference::Matrix other(rows, own.cols());
-        truth.read_rows(name, begin, own);
+        truth.read_rows(weight.name, begin, own);
         exported.read_rows(name, begin, other);
         for (reference::Index r = 0; r < rows; ++r) {
             sizes.push_back(own.row(r).cast<double>().squaredNorm());

@@ -88,7 +88,7 @@ std::vector<Scheme> Recipe::allowed(const WeightRequest& request) const {
         add(state.four_bit_scheme(request, {Format::I4, group}));
         add(symmetric ? std::nullopt : state.four_bit_scheme(request, {Format::U4, group}));
     }
-    add(Scheme{symmetric ? Format::I8 : Format::U8, 0});
+    add(Scheme{Format::I8, 0});  // nothing is gained by zero points in 8 bit
     return schemes;
 }
 

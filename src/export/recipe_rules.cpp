@@ -214,7 +214,7 @@ std::vector<std::string> Recipe::State::rule_lines() const {
         }
         const bool symmetric = is_symmetric() || rule.value == WeightClass::TiedTable;
         const Format format = rule.bits == 4 ? (symmetric ? Format::I4 : Format::U4)
-                                             : (options.sym ? Format::I8 : Format::U8);
+                                             : (symmetric ? Format::I8 : Format::U8);
         const std::uint64_t group = rule.bits != 4 ? 0 : options.group_size ? group_size() : rule.group;
         lines.push_back(fmt::format("{}: {}", weight_class_name(rule.value), quant::scheme_text({format, group})));
     }
@@ -302,7 +302,7 @@ Storage Recipe::State::four_bit_part(const WeightRequest& request) {
         return backup(request, "--ratio: among the most sensitive", false);
     }
     if (rule != nullptr && rule->bits != 4) {
-        return backup(request, reason, false);
+        return backup(request, reason, is_symmetric());
     }
     const std::uint64_t group = rule != nullptr && !options.group_size ? rule->group : group_size();
     if (request.role == Role::Embedding && tied_head) {

@@ -21,6 +21,9 @@ public:
     // dimension. Called from several threads at once. Throws Error when the weight is absent or too short.
     virtual void read_rows(const std::string& name, std::uint64_t first, MatrixRef out) const = 0;
 
+    // Whether the head has weights of its own although the checkpoint's is the embedding.
+    virtual bool has_own_head() const { return false; }
+
     // All `count` values of a small one: a norm, a bias.
     Vector vector(const std::string& name, std::uint64_t count) const {
         Matrix row(1, static_cast<Index>(count));

@@ -126,3 +126,9 @@ def test_pictures_and_backends(vlm):
         answers[pipeline] = json.loads(result.stdout.splitlines()[-1])
     assert answers["VLM-PA"] == answers["VLM-SDPA"]
     assert_pictures_are_named(answers["VLM-PA"])
+
+
+def test_check_tells_the_head_from_the_table(deltavino, vlm):
+    """The tied table is in two files, and only the head may have 4 bit."""
+    result = deltavino("check", vlm, "--against", KJV, "--tokens", "32")
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -66,7 +66,7 @@ TEST(RecipeTable, EachRecipe) {
     EXPECT_EQ(stored(int4("fastest"), kTable), "i4 in groups of 64");
     EXPECT_EQ(stored(int4("fastest"), kDown, false, true), "i4 in groups of 64");
     EXPECT_EQ(stored(int4("best"), kQuery), "i4 in groups of 32");
-    EXPECT_EQ(stored(int4("best"), kOut), "u8 per channel");
+    EXPECT_EQ(stored(int4("best"), kOut), "i8 per channel");
     EXPECT_EQ(stored(int4("best"), kTable), "i8 per channel");
 }
 
@@ -74,7 +74,7 @@ TEST(RecipeTable, OptionsGoBeforeIt) {
     CompressionOptions options = int4("best");
     options.group_size = 64;
     EXPECT_EQ(stored(options, kQuery), "i4 in groups of 64");
-    EXPECT_EQ(stored(options, kOut), "u8 per channel") << "what is 8 bit stays that";
+    EXPECT_EQ(stored(options, kOut), "i8 per channel") << "what is 8 bit stays that";
     options.keep = {"*.out_proj.*=int4_asym_g32"};
     EXPECT_EQ(stored(options, kOut), "u4 in groups of 32");
     options = int4("smallest");
@@ -105,7 +105,7 @@ TEST(RecipeTable, SaysWhyInItsDescription) {
     }
     Recipe best(int4("best"));
     best.set_architecture(false, true);
-    EXPECT_THAT(best.description(), testing::Contains("out_proj: u8 per channel"));
+    EXPECT_THAT(best.description(), testing::Contains("out_proj: i8 per channel"));
 }
 
 TEST(RecipeTable, RefusesWhatDoesNotGoTogether) {
