@@ -7,6 +7,8 @@ The language model is exported in float32 with one class of weights in one stora
 float32 export by `deltavino eval`, all in one run over the same windows. For each: KL, bytes, the mean squared relative
 error of the weights, and the coefficient KL / error that src/export/budget_table.cpp takes its numbers from. NAME is
 the model's entry in the JSON file; the others stay as they are.
+
+--recipes measures the named recipes instead, each beside `--target-size` of its very size.
 """
 
 import argparse
@@ -85,6 +87,26 @@ def all_tensors(checkpoint: Path, work: Path) -> list[dict]:
     return json.loads(report.read_text())["tensors"]
 
 
+def recipes(arguments: argparse.Namespace, work: Path) -> list[dict]:
+    """KL and bytes of the named recipes, and of targets of the same size."""
+    common = [PROGRAM, "export", "-m", str(arguments.checkpoint), "--task", TEXT_TASK, "--force", "--no-mtp"]
+    run([*common, str(work / "float"), "--weight-format", "fp32"])
+    rows, directories = [], []
+    for name in ("smallest", "fastest", "balanced", "best"):
+        size = None
+        for how in ("recipe", "target"):
+            target = work / f"{name}-{how}"
+            run([*common, str(target), "--weight-format", "int4", *(["--recipe", name] if size is None else ["--target-size", str(size)])])
+            size = (target / "openvino_model.bin").stat().st_size if size is None else size
+            rows.append({"recipe": name, "how": how, "bytes": (target / "openvino_model.bin").stat().st_size})
+            directories.append(str(target))
+    command = [PROGRAM, "eval", "--text", str(arguments.text), "--windows", str(arguments.windows), "--precision", "f32", "--json", str(work / "float")]
+    for row, result in zip(rows, json.loads(run(command + directories))["models"][1:], strict=True):
+        row["kl"] = result["kl_divergence"]
+        print(f"{row['recipe']:10} {row['how']:8} {row['bytes']:9} B  KL {row['kl']:.5f}")
+    return rows
+
+
 def squared_error(rows: list[dict]) -> float:
     sizes = [row["shape"][0] * row["shape"][1] for row in rows]
     return sum(size * row["relative_error"] ** 2 for size, row in zip(sizes, rows, strict=True)) / sum(sizes)
@@ -98,10 +120,17 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--windows", type=int, default=24)
     parser.add_argument("--storages", nargs="+", choices=STORAGES, default=list(STORAGES), help="of all but embedding and head")
+    parser.add_argument("--recipes", action="store_true")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
     config = json.loads((arguments.checkpoint / "config.json").read_text())
     layers = config.get("text_config", config)["num_hidden_layers"]
+    known = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    if arguments.recipes:
+        with tempfile.TemporaryDirectory(prefix="bench-sensitivity-") as folder:
+            known[arguments.name]["recipes"] = recipes(arguments, arguments.work or Path(folder))
+        arguments.json.write_text(json.dumps(known, indent=1) + "\n")
+        return
     entries = []
     with tempfile.TemporaryDirectory(prefix="bench-sensitivity-") as folder:
         work = arguments.work or Path(folder)
@@ -120,8 +149,7 @@ def main() -> None:
             entry["coefficient"] = entry["kl"] / entry["squared_error"]
         for directory in directories:
             shutil.rmtree(directory)
-    known = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-    known[arguments.name] = {"perplexity": results[0]["perplexity"], "windows": arguments.windows, "rows": entries}
+    known[arguments.name] = {**known.get(arguments.name, {}), "perplexity": results[0]["perplexity"], "windows": arguments.windows, "rows": entries}
     arguments.json.write_text(json.dumps(known, indent=1) + "\n")
     for entry in entries:
         print(f"{entry['class']:20} {entry['storage']:15} {entry['bytes']:9} B  KL {entry['kl']:.5f}  error {entry['squared_error'] ** 0.5:.4f}  coefficient {entry['coefficient']:.3f}")

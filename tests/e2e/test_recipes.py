@@ -64,7 +64,7 @@ def test_is_told(deltavino, recipes, tmp_path):
     said = export(deltavino, tmp_path / "out", *TEXT, "--target-bits", "4.4")
     own = json.loads((tmp_path / "out" / "openvino_config.json").read_text())["deltavino"]
     assert own["recipe_name"] is None and own["target_bits"] == 4.4
-    found = re.search(r"target of 4.4 bits: (\d\.\d+) bits for each of 2916352 weights", said)
+    found = re.search(r"target of 4.4 bits: (\d\.\d+) bits for each of 2760704 weights", said)
     assert found and 4.38 < float(found[1]) <= 4.4
     assert own["recipe"][0] in said
 
