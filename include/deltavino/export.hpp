@@ -19,8 +19,8 @@ struct CompressionOptions {
     std::string weight_format;  // fp32, fp16, bf16, int8, int4, nf4, mxfp4; empty keeps each tensor's own type
     std::string recipe;         // int4: balanced, smallest, fastest or best; empty is balanced
     std::string target_size;    // int4: of the models' .bin files at most, "14.5GB"; the storage that costs least in it
-    std::optional<double> target_bits;  // int4: the same by bits for each weight that may have 4
-    bool sym = false;           // int8, int4: no zero points
+    std::optional<double> target_bits;         // int4: the same by bits for each weight that may have 4
+    bool sym = false;                          // int8, int4: no zero points
     std::optional<std::int64_t> group_size;    // columns that share a scale, -1: a whole row; 4-bit formats only
     std::string group_size_fallback;           // error, ignore or adjust; empty is adjust
     std::optional<double> ratio;               // share of the 4-bit candidates that get 4 bit, the others the backup

@@ -13,8 +13,8 @@ template <class Less>
 std::vector<std::size_t> of_each(const std::vector<BudgetItem>& items, const Less& less) {
     std::vector<std::size_t> chosen;
     for (const BudgetItem& item : items) {
-        chosen.push_back(static_cast<std::size_t>(
-            std::min_element(item.options.begin(), item.options.end(), less) - item.options.begin()));
+        chosen.push_back(static_cast<std::size_t>(std::min_element(item.options.begin(), item.options.end(), less) -
+                                                  item.options.begin()));
     }
     return chosen;
 }

@@ -204,14 +204,13 @@ std::vector<std::string> Recipe::description() const {
             lines.push_back(fmt::format("recipe {}: {}", state.recipe->name, state.recipe->reason));
         }
         const bool other_experts = state.mixture_of_experts && state.format->format.has_value();
-        lines.push_back(fmt::format("projections{}: {}{}",
-                                    other_experts ? " and feed-forward layers" : ", feed-forward layers and experts",
-                                    quant::scheme_text({state.four_bit(), state.group_size()}),
-                                    state.options.group_size || state.recipe == nullptr ||
-                                            state.recipe->group == state.recipe->experts_group
-                                        ? ""
-                                    : state.mixture_of_experts ? " (the family's mixtures of experts)"
-                                                               : " (dense)"));
+        lines.push_back(fmt::format(
+            "projections{}: {}{}", other_experts ? " and feed-forward layers" : ", feed-forward layers and experts",
+            quant::scheme_text({state.four_bit(), state.group_size()}),
+            state.options.group_size || state.recipe == nullptr || state.recipe->group == state.recipe->experts_group
+                ? ""
+            : state.mixture_of_experts ? " (the family's mixtures of experts)"
+                                       : " (dense)"));
         if (other_experts) {
             lines.push_back(fmt::format(
                 "experts: {}, which the CPU plugin keeps compressed; it would widen them from {} to float32",
@@ -220,9 +219,9 @@ std::vector<std::string> Recipe::description() const {
         const std::vector<std::string> rules = state.rule_lines();
         lines.insert(lines.end(), rules.begin(), rules.end());
         if (state.options.all_layers || !state.has_four_bit_table()) {
-            lines.push_back(fmt::format("embedding and head: {}",
-                                        state.options.all_layers ? "4 bit where the plugin keeps it (--all-layers)"
-                                                                 : "8 bit, every token passes them"));
+            lines.push_back(fmt::format("embedding and head: {}", state.options.all_layers
+                                                                      ? "4 bit where the plugin keeps it (--all-layers)"
+                                                                      : "8 bit, every token passes them"));
         }
     } else {
         lines.push_back(fmt::format("every large matrix: 8 bit per channel, {}",

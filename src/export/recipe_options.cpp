@@ -49,9 +49,9 @@ std::optional<Keep> keep_rule(const std::string& pattern, std::string type) {
 
 // Bytes of "14.5GB", "700 MB", "1.5GiB" or "123456"; 0 for what is no size.
 std::uint64_t bytes_of(const std::string& text) {
-    static const std::map<std::string, double> kUnits{
-        {"", 1.0},          {"B", 1.0},        {"KB", 1e3},        {"MB", 1e6},          {"GB", 1e9}, {"TB", 1e12},
-        {"KIB", 0x1p10}, {"MIB", 0x1p20}, {"GIB", 0x1p30}, {"TIB", 0x1p40}};
+    static const std::map<std::string, double> kUnits{{"", 1.0},       {"B", 1.0},     {"KB", 1e3},     {"MB", 1e6},
+                                                      {"GB", 1e9},     {"TB", 1e12},   {"KIB", 0x1p10}, {"MIB", 0x1p20},
+                                                      {"GIB", 0x1p30}, {"TIB", 0x1p40}};
     const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
     double number = 0.0;
     const auto [rest, error] = std::from_chars(text.data(), text.data() + end, number);
@@ -89,8 +89,8 @@ void check_recipe(const CompressionOptions& options, const std::string& format, 
     }
     constexpr double kMostBits = 16.0;
     if (options.target_bits && !(*options.target_bits > 0.0 && *options.target_bits <= kMostBits)) {
-        problems.add(fmt::format("--target-bits is {}, expected more than 0 and at most {}", *options.target_bits,
-                                 kMostBits));
+        problems.add(
+            fmt::format("--target-bits is {}, expected more than 0 and at most {}", *options.target_bits, kMostBits));
     }
     if (!options.target_size.empty() && options.target_bits) {
         problems.add("--target-size and --target-bits say the same in two ways");
@@ -110,8 +110,8 @@ void check_recipe(const CompressionOptions& options, const std::string& format, 
         }
     }
     if (!options.recipe.empty() && options.recipe != kDefaultRecipe && options.ratio) {
-        problems.add(fmt::format("--ratio and --recipe {} both choose which weights get more than 4 bit",
-                                 options.recipe));
+        problems.add(
+            fmt::format("--ratio and --recipe {} both choose which weights get more than 4 bit", options.recipe));
     }
 }
 
@@ -209,9 +209,10 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
         const std::string type = equal == std::string::npos ? std::string() : rule.substr(equal + 1);
         std::optional<Keep> parsed = equal == 0 ? std::nullopt : keep_rule(rule.substr(0, equal), type);
         if (!parsed) {
-            problems.add(fmt::format("--keep '{}' is not PATTERN=TYPE with TYPE one of {}; int4 may end with _g and a "
-                                     "group size of {}",
-                                     rule, fmt::join(kKeepTypes, ", "), fmt::join(kKeepGroups, ", ")));
+            problems.add(
+                fmt::format("--keep '{}' is not PATTERN=TYPE with TYPE one of {}; int4 may end with _g and a "
+                            "group size of {}",
+                            rule, fmt::join(kKeepTypes, ", "), fmt::join(kKeepGroups, ", ")));
             continue;
         }
         state.keep.push_back(std::move(*parsed));

@@ -213,8 +213,8 @@ std::vector<std::string> Recipe::State::rule_lines() const {
             continue;
         }
         const bool symmetric = is_symmetric() || rule.value == WeightClass::TiedTable;
-        const Format format = rule.bits == 4 ? (symmetric ? Format::I4 : Format::U4)
-                                             : (symmetric ? Format::I8 : Format::U8);
+        const Format format =
+            rule.bits == 4 ? (symmetric ? Format::I4 : Format::U4) : (symmetric ? Format::I8 : Format::U8);
         const std::uint64_t group = rule.bits != 4 ? 0 : options.group_size ? group_size() : rule.group;
         lines.push_back(fmt::format("{}: {}", weight_class_name(rule.value), quant::scheme_text({format, group})));
     }

@@ -63,8 +63,8 @@ struct Recipe::State {
     bool mixture_of_experts = false;
     ExpertSizes experts;
     bool tied_head = false;
-    const RecipeRow* recipe = nullptr;      // of int4; null for other formats
-    std::uint64_t target_bytes = 0;         // --target-size; 0: none
+    const RecipeRow* recipe = nullptr;          // of int4; null for other formats
+    std::uint64_t target_bytes = 0;             // --target-size; 0: none
     std::map<std::string, WeightRequest> seen;  // with a target: weights of the language model
     std::map<std::string, Scheme> assigned;     // by the target
     std::vector<std::string> assigned_lines;    // what it came to, for people

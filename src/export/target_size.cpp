@@ -63,8 +63,7 @@ public:
             if (progress.cancelled()) {
                 fail(ErrorKind::Cancelled, "stopped");
             }
-            const std::vector<double> errors =
-                sampled_errors(*candidate.job, candidate.schemes, recipe_.search());
+            const std::vector<double> errors = sampled_errors(*candidate.job, candidate.schemes, recipe_.search());
             const WeightClassRow& row = class_of(candidate);
             add(candidate, errors, row.cost / members.at(row.value));
         }
@@ -213,7 +212,8 @@ private:
                  recipe_.options().target_size, human_bytes(least), least, human_bytes(largest(by_size)),
                  largest(by_size));
         }
-        fail(ErrorKind::Usage, "cannot meet --target-bits {}: int4 of this model takes {:.3f} at least and {:.3f} at most",
+        fail(ErrorKind::Usage,
+             "cannot meet --target-bits {}: int4 of this model takes {:.3f} at least and {:.3f} at most",
              *recipe_.options().target_bits, bits(least), bits(largest(by_size)));
     }
 
@@ -255,11 +255,12 @@ private:
                                        : fmt::format("target of {} bits", *recipe_.options().target_bits);
         std::vector<std::string> costs;
         for (std::size_t i = 0; i < known_.size(); ++i) {
-            costs.push_back(fmt::format("{} {:.5f} with {:.3f}", recipe_rows()[i].name, known_[i].cost,
-                                        bits_of(known_[i])));
+            costs.push_back(
+                fmt::format("{} {:.5f} with {:.3f}", recipe_rows()[i].name, known_[i].cost, bits_of(known_[i])));
         }
-        return fmt::format("{}: {:.3f} bits for each of {} weights; KL is expected near {:.5f} (by recipe and bits: {})",
-                           target, bits_of(selection), elements_, selection.cost, fmt::join(costs, ", "));
+        return fmt::format(
+            "{}: {:.3f} bits for each of {} weights; KL is expected near {:.5f} (by recipe and bits: {})", target,
+            bits_of(selection), elements_, selection.cost, fmt::join(costs, ", "));
     }
 
     // Without padding, in one file.

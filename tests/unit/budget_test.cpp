@@ -59,8 +59,9 @@ TEST(Budget, IsNearTheBestCombination) {
         const Selection least = smallest(items);
         const Selection most = best(items);
         for (const double share : {0.0, 0.1, 0.3, 0.6, 1.0}) {
-            const auto bytes = least.bytes + static_cast<std::uint64_t>(
-                                                 share * static_cast<double>(most.bytes - std::min(most.bytes, least.bytes)));
+            const auto bytes =
+                least.bytes +
+                static_cast<std::uint64_t>(share * static_cast<double>(most.bytes - std::min(most.bytes, least.bytes)));
             const std::optional<Selection> found = select(items, bytes, {});
             ASSERT_TRUE(found);
             EXPECT_LE(found->bytes, bytes);
