@@ -100,8 +100,9 @@ const ClassRule* Recipe::State::class_rule(const WeightRequest& request) const {
         return nullptr;
     }
     const WeightClass wanted = weight_class(request.role, request.name, tied_head).value;
-    const auto rule = std::find_if(recipe->rules.begin(), recipe->rules.end(),
-                                   [&](const ClassRule& candidate) { return candidate.value == wanted; });
+    const auto rule = std::find_if(recipe->rules.begin(), recipe->rules.end(), [&](const ClassRule& candidate) {
+        return candidate.value == wanted && (mixture_of_experts || !candidate.experts_only);
+    });
     return rule == recipe->rules.end() ? nullptr : &*rule;
 }
 
@@ -205,7 +206,7 @@ std::vector<std::string> Recipe::State::rule_lines() const {
         return lines;
     }
     for (const ClassRule& rule : recipe->rules) {
-        const bool experts = is_of_experts(rule.value);
+        const bool experts = is_of_experts(rule.value) || rule.experts_only;
         const bool dense = is_feed_forward(rule.value);
         const bool table = is_table(rule.value);
         if ((experts && !mixture_of_experts) || (dense && mixture_of_experts) ||

@@ -26,12 +26,17 @@ std::span<const RecipeRow> recipe_rows() {
          64,
          {{TiedTable, 4, 64}, {Embedding, 4, 64}, {Head, 4, 64}}},
         {"best",
-         "groups of 32, which are read faster without zero points, and out_proj, where 4 bit costs most for its size, "
-         "in 8 bit",
+         "small groups, which are read faster without zero points, and 8 bit where 4 bit costs most for its size: "
+         "out_proj, and beside experts all that every token passes",
          true,
          32,
-         32,
-         {{DeltaOutput, 8, 0}}},
+         64,
+         {{DeltaOutput, 8, 0},
+          {Delta, 8, 0, true},
+          {DeltaGate, 8, 0, true},
+          {Attention, 8, 0, true},
+          {AttentionOutput, 8, 0, true},
+          {SharedExpert, 8, 0, true}}},
     };
     return kRows;
 }

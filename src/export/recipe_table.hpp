@@ -14,8 +14,9 @@ namespace deltavino::exporter {
 // What a recipe does otherwise with some weights.
 struct ClassRule {
     WeightClass value;
-    unsigned bits;        // 4 or 8
-    std::uint64_t group;  // columns of 4 bit; 8 bit is per channel
+    unsigned bits;              // 4 or 8
+    std::uint64_t group;        // columns of 4 bit; 8 bit is per channel
+    bool experts_only = false;  // of mixtures of experts only
 };
 
 struct RecipeRow {

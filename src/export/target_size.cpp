@@ -55,7 +55,7 @@ public:
     void measure(ProgressSink& progress) {
         std::map<WeightClass, double> members;
         for (const Candidate& candidate : candidates_) {
-            members[class_of(candidate).value] += 1.0;
+            members[class_of(candidate).value] += share_of(candidate);
         }
         std::uint64_t done = 0;
         for (const Candidate& candidate : candidates_) {
@@ -65,7 +65,7 @@ public:
             }
             const std::vector<double> errors = sampled_errors(*candidate.job, candidate.schemes, recipe_.search());
             const WeightClassRow& row = class_of(candidate);
-            add(candidate, errors, row.cost / members.at(row.value));
+            add(candidate, errors, row.cost * share_of(candidate) / members.at(row.value));
         }
         for (const RecipeRow& row : recipe_rows()) {
             known_.push_back(under(row));
@@ -96,6 +96,11 @@ public:
 private:
     const WeightClassRow& class_of(const Candidate& candidate) const {
         return weight_class(candidate.request.role, candidate.request.name, plan_.tied_head);
+    }
+
+    // Of what its class costs, beside other weights of the class.
+    static double share_of(const Candidate& candidate) {
+        return candidate.request.name.starts_with("model.layers.0.") ? kFirstLayerCost : 1.0;
     }
 
     // The weights that may be chosen for, in the order of the graph.

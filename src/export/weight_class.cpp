@@ -8,22 +8,22 @@ namespace {
 
 using graph::Role;
 
-// The costs are those that bench/sensitivity.py found (docs/sensitivity.json).
+// The costs are means over the models of docs/sensitivity.json (bench/sensitivity.py).
 constexpr std::array kRows{
-    WeightClassRow{WeightClass::Delta, Role::DeltaProjection, ".in_proj_qkv", "in_proj_qkv", 0.32},
-    WeightClassRow{WeightClass::DeltaGate, Role::DeltaProjection, ".in_proj_z", "in_proj_z", 0.16},
-    WeightClassRow{WeightClass::DeltaOutput, Role::DeltaProjection, ".out_proj", "out_proj", 0.285},
-    WeightClassRow{WeightClass::AttentionOutput, Role::AttentionProjection, ".o_proj", "o_proj", 0.0155},
-    WeightClassRow{WeightClass::Attention, Role::AttentionProjection, "", "q, k and v_proj", 0.049},
-    WeightClassRow{WeightClass::FeedForwardOutput, Role::FeedForward, ".down_proj", "down_proj", 0.26},
-    WeightClassRow{WeightClass::FeedForward, Role::FeedForward, "", "gate and up_proj", 0.305},
-    WeightClassRow{WeightClass::ExpertsOutput, Role::Expert, ".down_proj", "experts, down_proj", 0.26},
-    WeightClassRow{WeightClass::Experts, Role::Expert, "", "experts, gate and up_proj", 0.305},
-    WeightClassRow{WeightClass::SharedExpert, Role::SharedExpert, "", "shared experts", 0.2},
-    WeightClassRow{WeightClass::Embedding, Role::Embedding, "", "embedding", 0.3},
-    WeightClassRow{WeightClass::Head, Role::Head, "", "head", 0.6},
+    WeightClassRow{WeightClass::Delta, Role::DeltaProjection, ".in_proj_qkv", "in_proj_qkv", 0.22},
+    WeightClassRow{WeightClass::DeltaGate, Role::DeltaProjection, ".in_proj_z", "in_proj_z", 0.10},
+    WeightClassRow{WeightClass::DeltaOutput, Role::DeltaProjection, ".out_proj", "out_proj", 0.16},
+    WeightClassRow{WeightClass::AttentionOutput, Role::AttentionProjection, ".o_proj", "o_proj", 0.017},
+    WeightClassRow{WeightClass::Attention, Role::AttentionProjection, "", "q, k and v_proj", 0.052},
+    WeightClassRow{WeightClass::FeedForwardOutput, Role::FeedForward, ".down_proj", "down_proj", 0.23},
+    WeightClassRow{WeightClass::FeedForward, Role::FeedForward, "", "gate and up_proj", 0.21},
+    WeightClassRow{WeightClass::ExpertsOutput, Role::Expert, ".down_proj", "experts, down_proj", 0.12},
+    WeightClassRow{WeightClass::Experts, Role::Expert, "", "experts, gate and up_proj", 0.054},
+    WeightClassRow{WeightClass::SharedExpert, Role::SharedExpert, "", "shared experts", 0.14},
+    WeightClassRow{WeightClass::Embedding, Role::Embedding, "", "embedding", 0.086},
+    WeightClassRow{WeightClass::Head, Role::Head, "", "head", 1.0},
 };
-constexpr WeightClassRow kTied{WeightClass::TiedTable, Role::Embedding, "", "embedding and head", 0.87};
+constexpr WeightClassRow kTied{WeightClass::TiedTable, Role::Embedding, "", "embedding and head", 0.80};
 constexpr WeightClassRow kOther{WeightClass::Other, Role::DraftProjection, "", "others", 0.0};
 
 }  // namespace

@@ -33,6 +33,9 @@ struct WeightClassRow {
     double cost;
 };
 
+// How much dearer a weight of the first layer is than the same one further on.
+inline constexpr double kFirstLayerCost = 2.0;
+
 // Of `role` and canonical `name`. `tied`: the embedding is the head, too.
 const WeightClassRow& weight_class(graph::Role role, std::string_view name, bool tied);
 

@@ -68,6 +68,8 @@ TEST(RecipeTable, EachRecipe) {
     EXPECT_EQ(stored(int4("best"), kQuery), "i4 in groups of 32");
     EXPECT_EQ(stored(int4("best"), kOut), "i8 per channel");
     EXPECT_EQ(stored(int4("best"), kTable), "i8 per channel");
+    EXPECT_EQ(stored(int4("best"), kQuery, false, true), "i8 per channel") << "every token passes it";
+    EXPECT_EQ(stored(int4("best"), kDown, false, true), "i4 in groups of 64");
 }
 
 TEST(RecipeTable, OptionsGoBeforeIt) {
