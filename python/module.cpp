@@ -81,7 +81,8 @@ void bind_options(nb::module_& m) {
         .def_rw("keep", &CompressionOptions::keep)
         .def_rw("scale_search", &CompressionOptions::scale_search)
         .def_rw("calibrate", &CompressionOptions::calibrate)
-        .def_rw("calibration_tokens", &CompressionOptions::calibration_tokens);
+        .def_rw("calibration_tokens", &CompressionOptions::calibration_tokens)
+        .def_rw("dynamic_quantization", &CompressionOptions::dynamic_quantization, nb::arg().none());
     nb::class_<ExportOptions>(m, "ExportOptions")
         .def(nb::init<>())
         .def_rw("model", &ExportOptions::model)

@@ -34,6 +34,7 @@ from ._errors import (
 )
 from ._options import (
     Backup,
+    DynamicQuantization,
     Fallback,
     Note,
     Path,
@@ -88,6 +89,7 @@ def export(
     scale_search: ScaleSearch | None = None,
     calibrate: Path | None = None,
     calibration_tokens: int | None = None,
+    dynamic_quantization: DynamicQuantization | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> ExportSummary:
@@ -116,7 +118,7 @@ def export(
         allow_nonfinite=allow_nonfinite,
         threads=threads,
         compression=compression(weight_format, sym, group_size, group_size_fallback, ratio, backup_precision,
-                                all_layers, keep, scale_search, calibrate, calibration_tokens),
+                                all_layers, keep, scale_search, calibrate, calibration_tokens, dynamic_quantization),
     )  # fmt: skip
 
     return _deltavino.export_model(options, verify, hears)

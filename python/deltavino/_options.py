@@ -16,6 +16,7 @@ StoredFormat: TypeAlias = Literal["stored", "fp32", "fp16", "bf16", "int8", "int
 Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-text"]
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
+DynamicQuantization: TypeAlias = Union[int, Literal["off"]]
 ScaleSearch: TypeAlias = Literal["least-error", "nncf"]
 
 
@@ -56,6 +57,7 @@ def compression(
     scale_search: str | None,
     calibrate: Path | None = None,
     calibration_tokens: int | None = None,
+    dynamic_quantization: DynamicQuantization | None = None,
 ) -> _deltavino.CompressionOptions:
     """How weights are stored."""
     options: _deltavino.CompressionOptions = fill(
@@ -71,6 +73,7 @@ def compression(
         scale_search=scale_search,
         calibrate=calibrate,
         calibration_tokens=calibration_tokens,
+        dynamic_quantization=0 if dynamic_quantization == "off" else dynamic_quantization,
     )
     return options
 

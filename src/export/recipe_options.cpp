@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 namespace deltavino::exporter {
 namespace {
@@ -43,6 +44,23 @@ void check_calibration(const CompressionOptions& options, const std::string& for
                                             options.calibration_tokens > kMostCalibrationTokens)) {
         problems.add(fmt::format("--calibration-tokens is {}, expected {} to {}", options.calibration_tokens,
                                  calibration::kFewestTokens, kMostCalibrationTokens));
+    }
+}
+
+void check_dynamic_quantization(const CompressionOptions& options, Family family, const std::string& format,
+                                Problems& problems) {
+    constexpr std::uint64_t kFewest = 16;
+    constexpr std::uint64_t kMost = 1u << 16;
+    if (!options.dynamic_quantization) {
+        return;
+    }
+    const std::uint64_t group = *options.dynamic_quantization;
+    if (group != 0 && (group < kFewest || group > kMost || !std::has_single_bit(group))) {
+        problems.add(fmt::format("--dynamic-quantization is {}, expected off or a power of two from {} to {}", group,
+                                 kFewest, kMost));
+    }
+    if (family == Family::Float) {
+        problems.add(fmt::format("--dynamic-quantization is for compressed weights; it does not go with {}", format));
     }
 }
 
@@ -108,6 +126,7 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
         problems.add(fmt::format("--scale-search is '{}', expected least-error or nncf", options.scale_search));
     }
     check_calibration(options, name, problems);
+    check_dynamic_quantization(options, format->family, name, problems);
     for (const std::string& rule : options.keep) {
         const std::size_t equal = rule.rfind('=');
         const std::string type = equal == std::string::npos ? std::string() : rule.substr(equal + 1);
