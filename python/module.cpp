@@ -148,6 +148,7 @@ void bind_options(nb::module_& m) {
         .def_rw("device", &RunnerOptions::device)
         .def_rw("precision", &RunnerOptions::precision)
         .def_rw("threads", &RunnerOptions::threads)
+        .def_rw("compiled_cache", &RunnerOptions::compiled_cache)
         .def_rw("speculate", &RunnerOptions::speculate)
         .def_rw("one_question", &RunnerOptions::one_question);
     nb::class_<GenerateOptions>(m, "GenerateOptions")
