@@ -56,6 +56,16 @@ void add_compression(Command& command, CompressionOptions& options) {
                   path_into(options.calibrate));
     command.value("--calibration-tokens", "N", "Tokens that --calibrate runs at most [16384]",
                   count_into(options.calibration_tokens, 1));
+    command.value("--dynamic-quantization", "N",
+                  "Write into the models that activations are quantized in groups of N columns before products with "
+                  "compressed weights: larger is faster on CPUs without AMX; off: never [as the device likes]",
+                  [&options](const std::string& text) {
+                      if (text == "off") {
+                          options.dynamic_quantization = 0;
+                      } else {
+                          count_into(options.dynamic_quantization, 1)(text);
+                      }
+                  });
 }
 
 // Options of optimum-cli that change nothing here. `only`: the one value that is taken; empty: any.

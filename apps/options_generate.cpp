@@ -84,6 +84,10 @@ Command generate_options(GenerateCommand& out) {
                   "Compute in f32, bf16 or f16 [as the device prefers]; f32 also keeps the states unquantized",
                   text_into(out.runner.precision));
     command.value("--threads", "N", "Threads of the device; 0 lets it choose [0]", count_into(out.runner.threads));
+    command.value(
+        "--compiled-cache", "DIR",
+        "Keep the compiled model in this folder, as large as its files, and start faster from the second time",
+        path_into(out.runner.compiled_cache));
     command.value("--speculate", "N",
                   "Let the multi-token-prediction model guess N tokens at a time, which the language model checks "
                   "together: the same answer, and sometimes sooner; 0: none [0]",

@@ -84,7 +84,8 @@ void bind_options(nb::module_& m) {
         .def_rw("keep", &CompressionOptions::keep)
         .def_rw("scale_search", &CompressionOptions::scale_search)
         .def_rw("calibrate", &CompressionOptions::calibrate)
-        .def_rw("calibration_tokens", &CompressionOptions::calibration_tokens);
+        .def_rw("calibration_tokens", &CompressionOptions::calibration_tokens)
+        .def_rw("dynamic_quantization", &CompressionOptions::dynamic_quantization, nb::arg().none());
     nb::class_<ExportOptions>(m, "ExportOptions")
         .def(nb::init<>())
         .def_rw("model", &ExportOptions::model)
@@ -150,6 +151,7 @@ void bind_options(nb::module_& m) {
         .def_rw("device", &RunnerOptions::device)
         .def_rw("precision", &RunnerOptions::precision)
         .def_rw("threads", &RunnerOptions::threads)
+        .def_rw("compiled_cache", &RunnerOptions::compiled_cache)
         .def_rw("speculate", &RunnerOptions::speculate)
         .def_rw("one_question", &RunnerOptions::one_question);
     nb::class_<GenerateOptions>(m, "GenerateOptions")

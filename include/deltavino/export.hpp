@@ -32,6 +32,9 @@ struct CompressionOptions {
     // what their layers put out on it; empty: the codes that are nearest to the weights. Not for models in memory.
     std::filesystem::path calibrate;
     std::uint64_t calibration_tokens = 0;  // at most so many; 0: 16384
+    // Columns of an activation that share a scale where a device quantizes activations before products with compressed
+    // weights, written into the models that have such; 0: never quantized; empty: as the device likes.
+    std::optional<std::uint64_t> dynamic_quantization;
 };
 
 struct ExportOptions {

@@ -20,6 +20,9 @@ struct RunnerOptions {
     std::string device = "CPU";   // as OpenVINO names it
     std::string precision;  // f32, bf16 or f16; empty: what the device prefers. f32 also keeps the states unquantized
     unsigned threads = 0;   // of the device's inference; 0: the device chooses
+    // A folder, made when it is not there, in which the runtime keeps compiled models for the next start, as large as
+    // the files that it runs; empty: none. It is not cleaned: what is in it may be removed at any time.
+    std::filesystem::path compiled_cache;
     // Tokens that the multi-token-prediction model drafts at a time, which the language model then checks together; 0:
     // none. The answers are the same.
     std::uint64_t speculate = 0;

@@ -34,6 +34,7 @@ from ._errors import (
 )
 from ._options import (
     Backup,
+    DynamicQuantization,
     Fallback,
     Note,
     Path,
@@ -92,6 +93,7 @@ def export(
     recipe: RecipeName | None = None,
     target_size: str | None = None,
     target_bits: float | None = None,
+    dynamic_quantization: DynamicQuantization | None = None,
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> ExportSummary:
@@ -121,7 +123,7 @@ def export(
         threads=threads,
         compression=compression(weight_format, sym, group_size, group_size_fallback, ratio, backup_precision,
                                 all_layers, keep, scale_search, calibrate, calibration_tokens,
-                                recipe, target_size, target_bits),
+                                recipe, target_size, target_bits, dynamic_quantization),
     )  # fmt: skip
 
     return _deltavino.export_model(options, verify, hears)

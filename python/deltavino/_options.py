@@ -17,6 +17,7 @@ Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-te
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
 RecipeName: TypeAlias = Literal["balanced", "smallest", "fastest", "best"]
+DynamicQuantization: TypeAlias = Union[int, Literal["off"]]
 ScaleSearch: TypeAlias = Literal["least-error", "nncf"]
 
 
@@ -60,6 +61,7 @@ def compression(
     recipe: str | None = None,
     target_size: str | None = None,
     target_bits: float | None = None,
+    dynamic_quantization: DynamicQuantization | None = None,
 ) -> _deltavino.CompressionOptions:
     """How weights are stored."""
     options: _deltavino.CompressionOptions = fill(
@@ -78,6 +80,7 @@ def compression(
         recipe=recipe,
         target_size=target_size,
         target_bits=target_bits,
+        dynamic_quantization=0 if dynamic_quantization == "off" else dynamic_quantization,
     )
     return options
 

@@ -24,6 +24,7 @@ class Runner:
         precision: str | None = None,
         threads: int = 0,
         speculate: int = 0,
+        compiled_cache: Path | None = None,
         weight_format: StoredFormat | None = None,
         sym: bool = False,
         group_size: int | None = None,
@@ -42,6 +43,7 @@ class Runner:
             precision=precision,
             threads=threads,
             speculate=speculate,
+            compiled_cache=compiled_cache,
         )
         self._runner = _deltavino.Runner(options, hearer(note))
         self._busy = threading.Lock()
@@ -139,6 +141,7 @@ def generate(
     precision: str | None = None,
     threads: int = 0,
     speculate: int = 0,
+    compiled_cache: Path | None = None,
     weight_format: StoredFormat | None = None,
     sym: bool = False,
     group_size: int | None = None,
@@ -166,6 +169,7 @@ def generate(
         precision=precision,
         threads=threads,
         speculate=speculate,
+        compiled_cache=compiled_cache,
         weight_format=weight_format,
         sym=sym,
         group_size=group_size,

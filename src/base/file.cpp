@@ -197,6 +197,15 @@ void write_text_file(const fs::path& path, std::string_view text) {
     file.close();
 }
 
+void make_folder(const fs::path& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    std::error_code ignored;
+    if (error || !fs::is_directory(folder, ignored)) {
+        fail(ErrorKind::Output, "cannot create '{}': {}", folder.string(), error ? error.message() : "it is no folder");
+    }
+}
+
 bool is_there(const fs::path& path) {
     struct stat info{};
     return ::lstat(path.c_str(), &info) == 0 || (errno != ENOENT && errno != ENOTDIR);

@@ -73,6 +73,9 @@ void write_text_file(const std::filesystem::path& path, std::string_view text);
 // that whoever reads it next says what is wrong with it instead of taking it for absent.
 bool is_there(const std::filesystem::path& path);
 
+// With those above it. Throws ErrorKind::Output.
+void make_folder(const std::filesystem::path& folder);
+
 // Throws as InputFile does, for a model that another library opens: the .xml, and the .bin beside it when it
 // is there.
 void require_readable_model(const std::filesystem::path& xml);

@@ -20,15 +20,6 @@ constexpr const char* kTag =
     "Signature: 8a477f597d28d172789f06886806bc55\n# Exported models of deltavino; `deltavino cache` lists and clears "
     "them.\n";
 
-void make_folder(const fs::path& folder) {
-    std::error_code error;
-    fs::create_directories(folder, error);
-    std::error_code ignored;
-    if (error && !fs::is_directory(folder, ignored)) {
-        fail(ErrorKind::Output, "cannot create '{}': {}", folder.string(), error.message());
-    }
-}
-
 // Name -> bytes of the files of a folder, but for our own.
 Json sizes_in(const fs::path& folder) {
     Json sizes = Json::object();

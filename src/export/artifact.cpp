@@ -8,14 +8,19 @@
 namespace deltavino::exporter {
 namespace {
 
-// `info`: what the origin says already.
-void add_runtime_options(const models::Product& product, const Recipe& recipe, graph::RuntimeInfo& info) {
+// `info`: what the origin says already. `compressed`: whether the product has weights that are stored in fewer bits.
+void add_runtime_options(const models::Product& product, const Recipe& recipe, bool compressed,
+                         graph::RuntimeInfo& info) {
     if (product.wide_activations) {
         info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
     }
     if (product.part == models::ModelPart::Language && !recipe.compresses() && !recipe.keeps_codes()) {
         // Whoever keeps the weights whole does not expect an 8-bit cache.
         info.emplace_back("runtime_options/KV_CACHE_PRECISION", "f16");
+    }
+    if (compressed && recipe.options().dynamic_quantization) {
+        info.emplace_back("runtime_options/DYNAMIC_QUANTIZATION_GROUP_SIZE",
+                          std::to_string(*recipe.options().dynamic_quantization));
     }
 }
 
@@ -67,7 +72,7 @@ std::vector<Artifact> make_artifacts(const checkpoint::Checkpoint& checkpoint, c
         models::BuiltModel built = product.build(plan, *weights);
         Artifact artifact{product.name, std::move(built.model), {}, std::move(weights), {}};
         artifact.runtime_info = origin.runtime_info(product.part, artifact.compressed());
-        add_runtime_options(product, recipe, artifact.runtime_info);
+        add_runtime_options(product, recipe, artifact.compressed(), artifact.runtime_info);
         artifact.runtime_info.insert(artifact.runtime_info.end(), built.runtime_info.begin(), built.runtime_info.end());
         artifacts.push_back(std::move(artifact));
     }

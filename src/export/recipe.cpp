@@ -240,6 +240,12 @@ std::vector<std::string> Recipe::description() const {
     lines.push_back(state.options.scale_search == "nncf"
                         ? "scales: as nncf chooses them"
                         : "scales and zero points: searched for the least squared error");
+    if (const auto& group = state.options.dynamic_quantization) {
+        lines.push_back(*group == 0 ? "activations: never quantized, the models say (--dynamic-quantization off)"
+                                    : fmt::format("activations: quantized in groups of {} by devices that do so, the "
+                                                  "models say (--dynamic-quantization)",
+                                                  *group));
+    }
     return lines;
 }
 

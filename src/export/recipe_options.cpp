@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cctype>
 #include <charconv>
 #include <map>
@@ -137,6 +138,23 @@ void check_calibration(const CompressionOptions& options, const std::string& for
     }
 }
 
+void check_dynamic_quantization(const CompressionOptions& options, Family family, const std::string& format,
+                                Problems& problems) {
+    constexpr std::uint64_t kFewest = 16;
+    constexpr std::uint64_t kMost = 1u << 16;
+    if (!options.dynamic_quantization) {
+        return;
+    }
+    const std::uint64_t group = *options.dynamic_quantization;
+    if (group != 0 && (group < kFewest || group > kMost || !std::has_single_bit(group))) {
+        problems.add(fmt::format("--dynamic-quantization is {}, expected off or a power of two from {} to {}", group,
+                                 kFewest, kMost));
+    }
+    if (family == Family::Float) {
+        problems.add(fmt::format("--dynamic-quantization is for compressed weights; it does not go with {}", format));
+    }
+}
+
 }  // namespace
 
 const FormatRow* find_weight_format(std::string_view name) {
@@ -204,6 +222,7 @@ Recipe::Recipe(const CompressionOptions& options) : state_(std::make_unique<Stat
         state.recipe = find_recipe(options.recipe.empty() ? kDefaultRecipe : std::string_view(options.recipe));
         state.target_bytes = options.target_size.empty() ? 0 : bytes_of(options.target_size);
     }
+    check_dynamic_quantization(options, format->family, name, problems);
     for (const std::string& rule : options.keep) {
         const std::size_t equal = rule.rfind('=');
         const std::string type = equal == std::string::npos ? std::string() : rule.substr(equal + 1);

@@ -25,7 +25,7 @@ std::string folder_name(std::string repository) {
     return "models--" + repository;
 }
 
-void make_folder(const fs::path& folder) {
+void make_cache_folder(const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
     if (error) {
@@ -45,7 +45,7 @@ std::optional<std::string> text_at(const fs::path& path, std::uint64_t limit) {
 
 // Readers see the old text or the new one.
 void replace_text(const fs::path& path, const std::string& text) {
-    make_folder(path.parent_path());
+    make_cache_folder(path.parent_path());
     fs::path temporary = path;
     temporary += fmt::format(".{:08x}.tmp", std::random_device()());
     write_text_file(temporary, text);
@@ -164,9 +164,9 @@ std::vector<std::string> Cache::missing_essentials(const std::string& commit) co
 void Cache::make_folders(const std::string& commit) const {
     std::error_code error;
     const bool is_new = !fs::exists(root_, error);
-    make_folder(folder_ / "blobs");
-    make_folder(snapshot(commit));
-    make_folder(locks_);
+    make_cache_folder(folder_ / "blobs");
+    make_cache_folder(snapshot(commit));
+    make_cache_folder(locks_);
     if (is_new) {
         write_text_file(root_ / "CACHEDIR.TAG", kCacheTag);  // backup programs leave such folders out
     }
@@ -174,7 +174,7 @@ void Cache::make_folders(const std::string& commit) const {
 
 void Cache::link(const std::string& commit, const RemoteFile& file, bool fresh) const {
     const fs::path pointer = snapshot(commit) / file.name;
-    make_folder(pointer.parent_path());
+    make_cache_folder(pointer.parent_path());
     std::string target = "../../";
     for (const char c : file.name) {
         target += c == '/' ? "../" : "";

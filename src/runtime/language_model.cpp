@@ -194,7 +194,7 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
         settings.precision != "bf16") {
         fail(ErrorKind::Usage, "precision '{}' is not known, expected f32, f16 or bf16", settings.precision);
     }
-    if (settings.precision.empty() && settings.threads == 0) {
+    if (settings.precision.empty() && settings.threads == 0 && settings.compiled_cache.empty()) {
         return properties;
     }
     const auto supported =
@@ -208,6 +208,9 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings) {
             fail(ErrorKind::Usage, "device '{}' does not let its number of threads be chosen", settings.device);
         }
         properties.emplace(ov::inference_num_threads(static_cast<std::int32_t>(std::min(settings.threads, 4096u))));
+    }
+    if (!settings.compiled_cache.empty()) {
+        properties.emplace(ov::cache_dir(settings.compiled_cache.string()));
     }
     if (!settings.precision.empty()) {
         properties.emplace(ov::hint::inference_precision(ov::element::Type(settings.precision)));

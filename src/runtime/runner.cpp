@@ -7,6 +7,7 @@
 #include <deltavino/generate.hpp>
 
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "base/guard.hpp"
 #include "runtime/chat/conversation.hpp"
 #include "runtime/engine.hpp"
@@ -42,6 +43,13 @@ std::size_t speculation_of(const RunnerOptions& options) {
              kMostSpeculation);
     }
     return static_cast<std::size_t>(options.speculate);
+}
+
+std::filesystem::path compiled_cache_of(const RunnerOptions& options) {
+    if (!options.compiled_cache.empty()) {
+        make_folder(options.compiled_cache);
+    }
+    return options.compiled_cache;
 }
 
 }  // namespace
@@ -101,7 +109,8 @@ Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
       progress(sink),
       stop([&sink]() { return sink.cancelled(); }),
       speculate(speculation_of(options)),
-      engine(options.model, {options.device, options.precision, options.threads}, kPieceTokens, options.speculate > 0),
+      engine(options.model, {options.device, options.precision, options.threads, compiled_cache_of(options)},
+             kPieceTokens, options.speculate > 0),
       defaults(read_generation_defaults(options.model)),
       max_positions(read_max_positions(options.model)) {
     if (defaults.eos_ids.empty() && engine.tokenizer().eos_id()) {

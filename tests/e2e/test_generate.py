@@ -360,6 +360,32 @@ def test_threads_give_the_same_tokens(kjv_text: Path, greedy: dict) -> None:
     assert json.loads(result.stdout)["ids"] == entry["continuation_ids"][:8], result.stderr
 
 
+def test_compiled_models_are_kept_and_taken(kjv_vlm: Path, tmp_path: Path) -> None:
+    """The second run reads what the first one kept; a file that broke off is made anew."""
+    cache = tmp_path / "not" / "there"
+    ask = ("--image", PICTURES / "red-circle-on-blue.png", "--prompt", QUESTION, "--max-new-tokens", 12)
+    plain = generate(kjv_vlm, *ask)
+    first = generate(kjv_vlm, *ask, "--compiled-cache", cache)
+    kept = {file: file.stat().st_mtime_ns for file in cache.glob("*.blob")}
+    assert len(kept) == 5, first.stderr  # the language model, and what pictures and tokens pass
+    second = generate(kjv_vlm, *ask, "--compiled-cache", cache)
+    assert {file: file.stat().st_mtime_ns for file in cache.glob("*.blob")} == kept
+    for file in kept:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    third = generate(kjv_vlm, *ask, "--compiled-cache", cache)
+    for result in (first, second, third):
+        assert result.returncode == 0 and result.stdout == plain.stdout, result.stderr
+
+
+def test_compiled_models_cannot_be_kept_in_a_file(kjv_text: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "below"):
+        result = generate(kjv_text, "--prompt", "And", "--compiled-cache", folder)
+        assert result.returncode == OUTPUT and f"cannot create '{folder}'" in result.stderr, result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
 def test_settings_of_the_file_are_done_or_named(kjv_text: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(kjv_text, model, copy_function=os.link)

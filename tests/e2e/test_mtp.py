@@ -160,6 +160,23 @@ def test_exports_without_and_says_why(checkpoint, text, tmp_path, name):
     assert (tmp_path / "out" / "openvino_model.bin").read_bytes() == (text / "openvino_model.bin").read_bytes()
 
 
+def test_a_layer_of_another_type_than_the_body(checkpoint, tmp_path):
+    """Tools that merge adapters drop the layer, and what puts it back stores float32. No type is taken for that of all."""
+    shutil.copytree(checkpoint, tmp_path / "in")
+    change_tensors(
+        lambda tensors: tensors.update({name: store("F32", values_of(tensor)) for name, tensor in tensors.items()})
+    )(tmp_path / "in")
+    assert (tmp_path / "in" / "mtp.safetensors").stat().st_size > 1.9 * (checkpoint / "mtp.safetensors").stat().st_size
+    for folder in (checkpoint, tmp_path / "in"):
+        export(folder, tmp_path / f"{folder.name}-out", "--weight-format", "int8", *TEXT)
+    for model in (MODEL, "openvino_model"):
+        made, wanted = ((tmp_path / f"{name}-out" / (model + ".bin")).read_bytes() for name in ("in", "checkpoint"))
+        assert made == wanted, model
+    export(tmp_path / "in", tmp_path / "as-stored", *TEXT)
+    types = (re.findall(r'element_type="(\w+)"', (tmp_path / "as-stored" / f"{model}.xml").read_text()) for model in (MODEL, "openvino_model"))
+    assert ["bf16" in found for found in types] == [False, True]
+
+
 QUANTIZED = {
     "layer stays bf16, fp8": (float8((32, 32), skip=("mtp.*",)), "fp32"),
     "layer quantized, fp8": (float8((32, 32)), "fp32"),

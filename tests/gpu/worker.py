@@ -1,7 +1,7 @@
 """Runs in an environment of bench.py: reads jobs as JSON from standard input, prints "ANSWER {...}" for each.
 
 compile: {"xml", "paged", "config"} -> {"layers": {type: count}, "primitives": {"type:kernel": count}, "bytes",
-         "wide": [name of a product in f32]}
+         "wide": [name of a product in f32], "activation_group": text}
 logits:  {"xml", "paged", "config", "expected"} -> {schedule: {"largest", "mean", "same"}}, see schedules.py;
          with "like": "CPU" the inputs are those of "expected" and the answers the CPU plugin's on the same file
 outputs: {"xml", "config", "inputs"} -> {"largest", "mean"}: errors of a model of one output, as shares of the largest
@@ -56,9 +56,10 @@ def compile_job(core: ov.Core, job: dict) -> dict:
                 primitives[f"{kind}:{info['primitiveType'].astype(str)}"] += 1
             if kind == "FullyConnected" and inputs_are_f32(node):
                 wide.append(node.get_friendly_name())
+    group = str(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE"))
     del compiled
     gc.collect()
-    return {"layers": layers, "primitives": primitives, "wide": wide,
+    return {"layers": layers, "primitives": primitives, "wide": wide, "activation_group": group,
             "bytes": sum(after.values()) - sum(before.values())}  # fmt: skip
 
 
