@@ -21,30 +21,53 @@ STYLES = {"deltavino": ("C0", "o", "-"), "nncf's scales": ("C1", "s", "--"), "op
 LABELS = {"deltavino": "deltavino, default", "nncf's scales": "deltavino, --scale-search nncf", "optimum-intel": "optimum-intel, its own recipe"}  # others: their own names
 
 
+def points(rows: list[dict], prefix: str, producer: str) -> list[tuple[float, float, str]]:
+    """Size, KL and the last word of the format."""
+    found = [row for row in rows if row["format"].startswith(prefix) and row["producer"] == producer]
+    return sorted((row["bytes"] / 1e6, row["kl"], row["format"].removeprefix(prefix).strip()) for row in found)
+
+
+def draw_recipes(axis, rows: list[dict]) -> None:
+    """The named recipes on the line of the targets, and what calibration adds."""
+    for producer, color, line, label in (("deltavino", "C0", "-", "--target-bits"), ("--calibrate FILE", "C3", "-", "--target-bits, --calibrate FILE")):
+        found = points(rows, "target of ", producer)
+        axis.plot([x for x, _, _ in found], [y for _, y, _ in found], color=color, linestyle=line, marker=".", label=label)
+    axis.plot(*zip(*[point[:2] for point in points(rows, "int4, groups of", "nncf's scales")], strict=True), color="C1", marker="s", linestyle="--", label="groups of 128, 64, 32, nncf's scales")
+    for x, y, name in points(rows, "recipe ", "deltavino"):
+        axis.plot([x], [y], color="black", marker="o", linestyle="none")
+        axis.annotate(name, (x, y), textcoords="offset points", xytext=(5, 5), fontsize=8)
+    for producer in ("nncf GPTQ", "nncf AWQ, scale estimation"):
+        found = points(rows, "int4, groups of", producer)
+        axis.plot([x for x, _, _ in found], [y for _, y, _ in found], color=STYLES[producer][0], marker=STYLES[producer][1], linestyle="none", label=producer)
+    axis.set_title("int4: recipes and targets", fontsize=10)
+    axis.legend(fontsize=7)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", type=Path)
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
     rows = json.loads(arguments.numbers.read_text())["rows"]
-    figure, axes = plt.subplots(1, len(FAMILIES), figsize=(11, 3.6), sharey=True, layout="constrained")
-    for axis, (prefix, title) in zip(axes, FAMILIES.items(), strict=True):
+    figure, axes = plt.subplots(1, 1 + len(FAMILIES), figsize=(15, 4), sharey=True, layout="constrained")
+    draw_recipes(axes[0], rows)
+    for axis, (prefix, title) in zip(axes[1:], FAMILIES.items(), strict=True):
         for producer, (color, marker, line) in STYLES.items():
-            points = sorted((row["bytes"] / 1e6, row["kl"], row["format"].rsplit(" ", 1)[-1])
-                            for row in rows if row["format"].startswith(prefix) and row["producer"] == producer)
-            if not points:
+            found = points(rows, prefix, producer)
+            if not found:
                 continue
-            axis.plot([x for x, _, _ in points], [y for _, y, _ in points], color=color, marker=marker, linestyle=line, label=LABELS.get(producer, producer))
+            axis.plot([x for x, _, _ in found], [y for _, y, _ in found], color=color, marker=marker, linestyle=line, label=LABELS.get(producer, producer))
             if producer == "deltavino":
-                for x, y, group in points:
+                for x, y, group in found:
                     axis.annotate(group, (x, y), textcoords="offset points", xytext=(0, -14), ha="center", fontsize=8, color=color)
         axis.set_title(f"{title}, groups of 128, 64, 32", fontsize=10)
+    for axis in axes:
         axis.set_xlabel("weights, MB")
         axis.margins(x=0.2, y=0.12)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("KL divergence from float32")
     axes[0].set_ylim(bottom=0)
-    axes[0].legend(fontsize=7, loc="lower left")
+    axes[1].legend(fontsize=7, loc="lower left")
     figure.savefig(arguments.picture, dpi=110)
 
 
