@@ -213,7 +213,7 @@ std::vector<std::string> Recipe::State::rule_lines() const {
             (table && (rule.value == WeightClass::TiedTable) != tied_head)) {
             continue;
         }
-        const bool symmetric = is_symmetric() || rule.value == WeightClass::TiedTable;
+        const bool symmetric = is_symmetric() || table;
         const Format format =
             rule.bits == 4 ? (symmetric ? Format::I4 : Format::U4) : (symmetric ? Format::I8 : Format::U8);
         const std::uint64_t group = rule.bits != 4 ? 0 : options.group_size ? group_size() : rule.group;
@@ -306,10 +306,10 @@ Storage Recipe::State::four_bit_part(const WeightRequest& request) {
         return backup(request, reason, is_symmetric());
     }
     const std::uint64_t group = rule != nullptr && !options.group_size ? rule->group : group_size();
-    if (request.role == Role::Embedding && tied_head) {
+    if (table && (tied_head || (rule != nullptr && rule->bits == 4))) {
         // As above: zero points of a tied table would be widened at every inference.
         return four_bit_storage(request, {Format::I4, group},
-                                options.all_layers ? "--all-layers; tied: symmetric" : reason + "; tied: symmetric");
+                                options.all_layers ? "--all-layers; tied: symmetric" : reason);
     }
     return four_bit_storage(request, {four_bit(request.role), group}, reason);
 }

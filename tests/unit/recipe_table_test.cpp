@@ -60,8 +60,8 @@ TEST(RecipeTable, TheDefaultIsBalanced) {
 
 TEST(RecipeTable, EachRecipe) {
     EXPECT_EQ(stored(int4("smallest"), kOut), "u4 in groups of 128");
-    EXPECT_EQ(stored(int4("smallest"), kTable), "i4 in groups of 32") << "tied: no zero points";
-    EXPECT_EQ(stored(int4("smallest"), kHead, false), "u4 in groups of 32");
+    EXPECT_EQ(stored(int4("smallest"), kTable), "i4 in groups of 64") << "no zero points";
+    EXPECT_EQ(stored(int4("smallest"), kHead, false), "i4 in groups of 64");
     EXPECT_EQ(stored(int4("fastest"), kQuery), "i4 in groups of 64");
     EXPECT_EQ(stored(int4("fastest"), kTable), "i4 in groups of 64");
     EXPECT_EQ(stored(int4("fastest"), kDown, false, true), "i4 in groups of 64");
