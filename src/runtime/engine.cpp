@@ -169,6 +169,12 @@ std::vector<float> Engine::embed(std::span<const std::int64_t> ids, std::span<co
     return embeddings;
 }
 
+void Engine::warm_up(const StopCheck& stop) {
+    constexpr std::int64_t kAnyToken = 0;
+    feed(std::span(&kAnyToken, 1), {}, stop);
+    reset();
+}
+
 void Engine::reset() {
     language_.reset();
     if (drafter_) {

@@ -55,6 +55,10 @@ public:
     std::span<float> feed(std::span<const std::int64_t> ids, std::span<const PictureRows> pictures,
                           const StopCheck& stop = {});
 
+    // Runs the language model once and forgets it. The first inference packs the weights, however short it is, and takes
+    // as long as reading hundreds of tokens; a question then need not wait for it. Throws as feed() does.
+    void warm_up(const StopCheck& stop = {});
+
     // All tokens that were read.
     const std::vector<std::int64_t>& history() const { return history_; }
 

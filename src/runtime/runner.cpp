@@ -113,6 +113,7 @@ Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
              kPieceTokens, options.speculate > 0),
       defaults(read_generation_defaults(options.model)),
       max_positions(read_max_positions(options.model)) {
+    engine.warm_up(stop);
     if (defaults.eos_ids.empty() && engine.tokenizer().eos_id()) {
         defaults.eos_ids.push_back(*engine.tokenizer().eos_id());
     }
