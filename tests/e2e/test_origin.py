@@ -232,7 +232,7 @@ def own(**values: object) -> dict:
             ),
         ),
         (("--weight-format", "int8"), "int8", WHOLE_INT8, own(weight_format="int8")),
-        (("--weight-format", "int4"), "int4", WHOLE_INT4, own(weight_format="int4")),
+        (("--weight-format", "int4"), "int4", WHOLE_INT4, own(weight_format="int4", recipe_name="balanced")),
         (
             (
                 "--weight-format",

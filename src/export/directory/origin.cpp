@@ -154,7 +154,6 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
              {"task", task_},
              {"weight_format", recipe_.format_name()},
              {"scale_search", recipe_.compresses() ? Json(options.scale_search) : Json(nullptr)},
-             {"recipe_name", or_null(recipe_.has_target() ? std::string() : recipe_.recipe_name())},
              {"keep", options.keep},
              {"recipe", recipe_.description()}};
     if (adapter_) {
@@ -163,6 +162,9 @@ std::string Origin::config_json(const std::vector<std::string>& compressed) cons
                           {"text", adapter_->text},
                           {"weights", adapter_->weights},
                           {"replaced", adapter_->replaced}};
+    }
+    if (const std::string name = recipe_.recipe_name(); !name.empty()) {
+        own["recipe_name"] = or_null(recipe_.has_target() ? std::string() : name);
     }
     if (recipe_.has_target()) {
         own["target_size"] = or_null(options.target_size);
