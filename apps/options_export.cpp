@@ -58,6 +58,15 @@ void add_compression(Command& command, CompressionOptions& options) {
                   });
 }
 
+void add_server(Command& command, ExportCommand& out) {
+    command.group("OpenVINO Model Server (with --ovms; as `ovms --pull` has them)");
+    for (const ServerOption& option : server_options()) {
+        command.value(fmt::format("--{}", option.name), option.type, option.help,
+                      [&out, &option](const std::string& text) { out.ovms[option.name] = text; });
+        command.choices(option.choices);
+    }
+}
+
 // Options of optimum-cli that change nothing here. `only`: the one value that is taken; empty: any.
 struct Noted {
     const char* name;
@@ -117,7 +126,7 @@ void add_optimum(Command& command, ExportCommand& out) {
     }
 }
 
-void check(const ExportCommand& command) {
+void check(ExportCommand& command) {
     std::string missing;
     for (const auto& [name, path] : {std::pair{"the checkpoint (-m DIR)", &command.options.model},
                                      std::pair{"the directory to write (OUTPUT)", &command.options.output}}) {
@@ -128,6 +137,13 @@ void check(const ExportCommand& command) {
     }
     if (command.options.dry_run && (command.verify || !command.options.report.empty())) {
         throw Error(ErrorKind::Usage, "--dry-run writes nothing: --verify and --report do not go with it");
+    }
+    if (!command.ovms.empty() && !command.options.ovms) {
+        throw Error(ErrorKind::Usage,
+                    fmt::format("--{} is for OpenVINO Model Server: give --ovms, too", command.ovms.begin()->first));
+    }
+    if (command.options.ovms) {
+        command.options.ovms = command.ovms;
     }
 }
 
@@ -163,6 +179,8 @@ Command export_options(ExportCommand& out) {
                  [&options]() { options.convert_tokenizer = false; });
     command.flag("--no-mtp", "Leave out the multi-token-prediction model, which drafts tokens",
                  [&options]() { options.mtp = false; });
+    command.flag("--ovms", "Write graph.pbtxt, too, with which OpenVINO Model Server serves the directory",
+                 [&options]() { options.ovms.emplace(); });
     command.flag("--assume-tied-head",
                  "Use the embedding as the head when config.json says untied but no head is there",
                  [&options]() { options.assume_tied_head = true; });
@@ -171,6 +189,7 @@ Command export_options(ExportCommand& out) {
     command.value("--threads", "N", "Threads that convert weights; 0 takes one per core [0]",
                   count_into(options.threads));
     add_compression(command, options.compression);
+    add_server(command, out);
     add_optimum(command, out);
     command.group("Options");
     command.example("deltavino export -m ./Qwen3.5-0.8B ./qwen-int4 --weight-format int4");

@@ -14,6 +14,7 @@
 #include <deltavino/version.hpp>
 
 #include <nanobind/stl/filesystem.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -98,6 +99,7 @@ void bind_options(nb::module_& m) {
         .def_rw("assume_tied_head", &ExportOptions::assume_tied_head)
         .def_rw("allow_nonfinite", &ExportOptions::allow_nonfinite)
         .def_rw("threads", &ExportOptions::threads)
+        .def_rw("ovms", &ExportOptions::ovms, nb::arg().none())
         .def_rw("dry_run", &ExportOptions::dry_run);
     nb::class_<BuildOptions>(m, "BuildOptions")
         .def(nb::init<>())

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import enum
 import os
 import pathlib
@@ -159,6 +159,12 @@ class ExportOptions:
 
     @threads.setter
     def threads(self, arg: int, /) -> None: ...
+
+    @property
+    def ovms(self) -> dict[str, str] | None: ...
+
+    @ovms.setter
+    def ovms(self, arg: Mapping[str, str] | None, /) -> None: ...
 
     @property
     def dry_run(self) -> bool: ...

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, Union
 
 from . import _deltavino
@@ -76,6 +76,13 @@ def compression(
         dynamic_quantization=0 if dynamic_quantization == "off" else dynamic_quantization,
     )
     return options
+
+
+def server_options(ovms: bool | Mapping[str, str | int | bool]) -> dict[str, str] | None:
+    """Values of OpenVINO Model Server's options as its command line has them; None: no file for it."""
+    if isinstance(ovms, bool):
+        return {} if ovms else None
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in ovms.items()}
 
 
 def runnable(

@@ -14,6 +14,7 @@
 #include "export/calibrated_weights.hpp"
 #include "export/directory/generation_config.hpp"
 #include "export/directory/processor_files.hpp"
+#include "export/directory/server_graph.hpp"
 #include "export/directory/side_files.hpp"
 #include "export/preparation.hpp"
 #include "export/report.hpp"
@@ -23,6 +24,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <span>
 
 namespace deltavino {
@@ -120,6 +122,10 @@ public:
         if (calibrates() && options.compression.calibrate != kSelf) {
             const InputFile readable(options.compression.calibrate);  // a wrong name shows before the work
         }
+        if (options.ovms) {
+            const models::Plan& plan = prepared_.plan();
+            server_graph_.emplace(*options.ovms, Served{Servable::TextGeneration, prepared_.vision(), plan.mtp});
+        }
     }
 
     ExportSummary run() {
@@ -191,6 +197,9 @@ private:
                         make_config(prepared_.checkpoint().config_text(), plan.config, plan.tied_head));
         write_text_file(directory / kOriginFile,
                         prepared_.origin().config_json(compressed_models(prepared_.artifacts())));
+        if (server_graph_) {
+            note(server_graph_->write(directory));
+        }
     }
 
     // The tokenizer is converted on a thread of its own while the weights are streamed. Of a dry run: nothing is
@@ -266,6 +275,7 @@ private:
     ProgressSink& progress_;
     Preparation prepared_;
     ProcessorFiles processors_;
+    std::optional<ServerGraph> server_graph_;
     double estimated_seconds_ = 0.0;  // of a dry run
 };
 
