@@ -53,6 +53,8 @@ struct GenerateCommand {
     std::filesystem::path file;         // holds the prompt; empty: none
     std::vector<std::filesystem::path> images;
     std::optional<std::string> system;
+    std::filesystem::path tools;  // JSON files; empty: none
+    std::filesystem::path messages;
     bool chat = false;
     bool raw = false;
     bool json = false;

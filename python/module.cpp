@@ -42,14 +42,14 @@ public:
         sink_.run([&] { runner_ = std::make_unique<Runner>(options, sink_); });
     }
 
-    void begin(const std::optional<std::string>& system) {
-        sink_.run([&] { runner_->begin(system); });
+    void begin(const std::optional<std::string>& system, const std::string& messages) {
+        sink_.run([&] { runner_->begin(system, messages); });
     }
 
     // `piece` gets text as it is made.
-    Answer answer(const std::string& text, std::vector<std::filesystem::path> images, const GenerateOptions& options,
-                  bool raw, const nb::callable& piece) {
-        const Question question{text, std::move(images)};
+    Answer answer(const std::string& text, const std::string& message, std::vector<std::filesystem::path> images,
+                  const GenerateOptions& options, bool raw, const nb::callable& piece) {
+        const Question question{text, std::move(images), message};
         const TextSink take = [&](std::string_view made) {
             sink_.call([&] { piece(nb::str(made.data(), made.size())); });
         };
@@ -166,7 +166,9 @@ void bind_options(nb::module_& m) {
         .def_rw("stop_strings", &GenerateOptions::stop_strings)
         .def_rw("seed", &GenerateOptions::seed)
         .def_rw("ignore_eos", &GenerateOptions::ignore_eos)
-        .def_rw("thinking", &GenerateOptions::thinking, nb::arg().none());
+        .def_rw("thinking", &GenerateOptions::thinking, nb::arg().none())
+        .def_rw("tools", &GenerateOptions::tools)
+        .def_rw("chat_template_kwargs", &GenerateOptions::chat_template_kwargs);
 }
 
 void bind_results(nb::module_& m) {
@@ -288,7 +290,7 @@ void bind_calls(nb::module_& m) {
     });
     nb::class_<PythonRunner>(m, "Runner")
         .def(nb::init<const RunnerOptions&, nb::object>(), nb::arg("options"), nb::arg("note").none())
-        .def("begin", &PythonRunner::begin, nb::arg("system").none())
+        .def("begin", &PythonRunner::begin, nb::arg("system").none(), nb::arg("messages"))
         .def("answer", &PythonRunner::answer)
         .def("stop", &PythonRunner::stop)
         .def("resume", &PythonRunner::resume)

@@ -1,6 +1,7 @@
 #include "evaluate/ir_weights.hpp"
 
 #include "base/error.hpp"
+#include "graph/names.hpp"
 #include "quant/codebook.hpp"
 #include "quant/convert.hpp"
 
@@ -125,12 +126,35 @@ std::string reference_name(const std::string& constant_name) {
     return {};
 }
 
+namespace {
+
+// 'self.layers.0.mlp.up_proj.weight' of a model that drafts tokens -> 'mtp.layers.0.mlp.up_proj.weight'.
+std::string prediction_name(const std::string& constant_name) {
+    const std::string name = reference_name(constant_name);
+    if (name.starts_with("model.layers.")) {
+        return "mtp." + name.substr(std::string_view("model.").size());
+    }
+    const bool projection = constant_name.find("fc.weight") != std::string::npos;
+    return projection ? "mtp.fc.weight" : std::string();
+}
+
+bool drafts(const ov::Model& model) {
+    const auto inputs = model.inputs();
+    return std::any_of(inputs.begin(), inputs.end(),
+                       [](const auto& input) { return input.get_names().contains(graph::names::kInputsEmbeds); }) &&
+           std::any_of(inputs.begin(), inputs.end(),
+                       [](const auto& input) { return input.get_names().contains(graph::names::kHiddenStates); });
+}
+
+}  // namespace
+
 IrWeights::IrWeights(const std::vector<std::shared_ptr<ov::Model>>& models, const reference::WeightSource& otherwise)
     : otherwise_(otherwise) {
     for (const auto& model : models) {
+        const auto name_of = drafts(*model) ? prediction_name : reference_name;
         for (const auto& node : model->get_ordered_ops()) {
             const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node);
-            const std::string name = constant ? reference_name(constant->get_friendly_name()) : std::string();
+            const std::string name = constant ? name_of(constant->get_friendly_name()) : std::string();
             if (name.empty() || constant->get_shape().size() < 2 || stored_.contains(name)) {
                 continue;
             }
