@@ -161,9 +161,11 @@ Command export_options(ExportCommand& out) {
     command.value("--lora", "DIR", "Merge this PEFT LoRA adapter into the weights while they are written",
                   path_into(options.lora));
     command.value("--task", "TASK",
-                  "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
+                  "What the model is for: auto, text-generation-with-past, image-text-to-text, feature-extraction "
+                  "(embeddings) or text-classification (classifiers, rerankers) [auto]",
                   text_into(options.task));
-    command.choices({"auto", "text-generation-with-past", "image-text-to-text"});
+    command.choices(
+        {"auto", "text-generation-with-past", "image-text-to-text", "feature-extraction", "text-classification"});
     command.value("--report", "FILE", "Write what became of each tensor to this JSON file", path_into(options.report));
     command.flag("--dry-run",
                  "Say which files would be written, how large they are and about how long it takes; write nothing",

@@ -50,7 +50,7 @@ struct ExportOptions {
     std::filesystem::path model;   // the checkpoint directory
     std::filesystem::path output;  // the directory to write
     std::filesystem::path lora;    // a folder with a PEFT LoRA adapter to merge into the weights; empty: none
-    std::string task = "auto";     // auto, text-generation-with-past or image-text-to-text
+    std::string task = "auto";     // as --task of the command
     CompressionOptions compression;
     std::filesystem::path report;   // JSON file with one entry per tensor; empty: none
     bool force = false;             // replace `output` when it exists and an export wrote it

@@ -13,7 +13,9 @@ Progress: TypeAlias = Callable[[str, int, int], object]
 Note: TypeAlias = Callable[[str], object]
 WeightFormat: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"]
 StoredFormat: TypeAlias = Literal["stored", "fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"]
-Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-text"]
+Task: TypeAlias = Literal[
+    "auto", "text-generation-with-past", "image-text-to-text", "feature-extraction", "text-classification"
+]
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
 DynamicQuantization: TypeAlias = Union[int, Literal["off"]]
