@@ -35,8 +35,8 @@ struct CompressionOptions {
     std::optional<std::uint64_t> dynamic_quantization;
 };
 
-// An option of the file by which OpenVINO Model Server runs a directory. Names, meanings and defaults are those of
-// `ovms --pull` where it has the option, else of the server's own configuration.
+// An option of the file by which OpenVINO Model Server runs a directory. Names, meanings and defaults (but for prefix
+// caching) are those of `ovms --pull` where it has the option, else of the server's own configuration.
 struct ServerOption {
     const char* name;  // "max_num_seqs"
     const char* type;  // of the value: "N", "BOOL", ...

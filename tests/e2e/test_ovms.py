@@ -17,7 +17,7 @@ OPTIONS = [
     ("target_device", "GPU.1", "device", "GPU.1"), ("max_num_seqs", "7", "max_num_seqs", 7),
     ("max_num_batched_tokens", "512", "max_num_batched_tokens", 512), ("cache_size", "3", "cache_size", 3),
     ("cache_interval_multiplier", "4", "cache_interval_multiplier", 4), ("dynamic_split_fuse", "false", "dynamic_split_fuse", False),
-    ("enable_prefix_caching", "false", "enable_prefix_caching", False), ("max_tokens_limit", "100", "max_tokens_limit", 100),
+    ("enable_prefix_caching", "true", "enable_prefix_caching", True), ("max_tokens_limit", "100", "max_tokens_limit", 100),
     ("tool_parser", "hermes3", "tool_parser", "hermes3"), ("reasoning_parser", "none", "reasoning_parser", "none"),
     ("enable_tool_guided_generation", "true", "enable_tool_guided_generation", True), ("draft_models_path", "dra\"ft\\ \té", "draft_models_path", "dra\"ft\\ \té"),
 ]  # fmt: skip
@@ -72,7 +72,7 @@ def test_a_graph_that_loops(kjv_text, tmp_path):
     template = (tmp_path / "out" / "chat_template.jinja").read_text()
     parsers = {"tool_parser": "hermes3"} if "<tool_call>" in template else {}
     parsers |= {"reasoning_parser": "qwen3"} if "</think>" in template else {}
-    assert found == {"models_path": "./", "max_num_seqs": 256, "cache_size": 0, "enable_prefix_caching": True} | parsers
+    assert found == {"models_path": "./", "max_num_seqs": 256, "cache_size": 0, "enable_prefix_caching": False} | parsers
     # One file more, and all others as they were.
     here, there = ({path.name for path in folder.iterdir()} for folder in (tmp_path / "out", kjv_text))
     assert here - there == {"graph.pbtxt"} and there < here
@@ -134,7 +134,8 @@ def test_drafts_of_its_own(drafting, tmp_path):
     (("--plugin_config", '{"KV_CACHE_PRECISION": "u8"}', "--kv_cache_precision", "u8"), "kv_cache_precision stands in plugin_config, too"),
     (("--pipeline_type", "VLM_CB"), "pipeline_type VLM_CB is not for text-only exports"),
     (("--pooling", "LAST"), "pooling is not for a model that generates text"),
-    (("--draft_models_path", "."), "vision-language exports only"),
+    (("--draft_models_path", ".", "--enable_prefix_caching", "true"), "vision-language exports only"),
+    (("--draft_models_path", ".", "--enable_prefix_caching", "true"), "refuses with drafts of '.'"),
     (("--tool_parser", ""), "tool_parser is '', expected a text"),
     (("--tool_parser", "none", "--enable_tool_guided_generation", "true"), "enable_tool_guided_generation needs a tool_parser"),
 ])  # fmt: skip

@@ -73,11 +73,12 @@ const std::vector<Row>& rows() {
          Kind::Whole64,
          "cache_interval_multiplier",
          nullptr},
-        {{"enable_prefix_caching", "BOOL", "Keep what prompts begin with [true; false with drafts]", kBooleans},
+        // On in `ovms --pull`; openvino_genai 2026.4.1 answers some repeated prompts wrongly with it (docs/genai.md).
+        {{"enable_prefix_caching", "BOOL", "Keep what prompts begin with [false; ovms --pull: true]", kBooleans},
          kText,
          Kind::Boolean,
          "enable_prefix_caching",
-         "true"},
+         "false"},
         {{"dynamic_split_fuse", "BOOL", "Read long prompts in pieces, beside other requests [true]", kBooleans},
          kText,
          Kind::Boolean,
@@ -327,9 +328,6 @@ ServerGraph::ServerGraph(std::map<std::string, std::string> values, const Served
     }
     plugin_config(values_, problems);
     problems.throw_if_any(ErrorKind::Usage, "cannot use the options of --ovms");
-    if (own_drafts) {
-        values_["enable_prefix_caching"] = "false";
-    }
     const Json properties = given_plugin_config(values_);
     for (const Row& row : rows()) {
         const bool given = row.kind == Kind::Plugin && row.field != nullptr && properties.contains(row.field);
