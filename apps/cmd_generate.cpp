@@ -4,6 +4,7 @@
 
 #include "base/file.hpp"
 #include "base/terminal.hpp"
+#include "json/document.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,8 @@
 
 namespace deltavino::app {
 namespace {
+
+constexpr std::uint64_t kMostJsonBytes = std::uint64_t{64} << 20;
 
 const char* name_of(FinishReason reason) {
     switch (reason) {
@@ -221,6 +224,9 @@ void find_prompt(GenerateCommand& command) {
         command.prompt = without_last_line_end(read_text_file(command.file, StandardInput::kMostBytes));
         return;
     }
+    if (!command.prompt && !command.messages.empty()) {
+        return;  // the last message, or --chat's questions
+    }
     const bool piped = !command.prompt && !command.chat && !is_terminal(Stream::Input);
     if (piped || command.prompt == "-") {
         std::string text;
@@ -239,20 +245,43 @@ void find_prompt(GenerateCommand& command) {
     }
 }
 
+// The messages of the file, as JSON. Without a question the last one becomes `question`.
+std::string read_messages(const GenerateCommand& command, Question& question) {
+    if (command.messages.empty()) {
+        return {};
+    }
+    Json messages = parse_json(read_text_file(command.messages, kMostJsonBytes), command.messages.string());
+    if (!messages.is_array() || messages.empty()) {
+        throw Error(ErrorKind::Input,
+                    fmt::format("cannot use '{}': expected a JSON array of messages", command.messages.string()));
+    }
+    if (!command.prompt && !command.chat) {
+        question.message = messages.back().dump();
+        messages.erase(messages.size() - 1);
+    }
+    return messages.dump();
+}
+
 }  // namespace
 
 int run_generate(GenerateCommand command) {
     ProgressBar progress(ProgressUnit::Items);
     find_prompt(command);
+    Question question{command.prompt.value_or(""), command.images};
+    const std::string said = read_messages(command, question);
+    if (!command.tools.empty()) {
+        command.options.tools = read_text_file(command.tools, kMostJsonBytes);
+        parse_json(command.options.tools, command.tools.string());  // names the file
+    }
     const CachedDirectory model = runnable({command.runner.model}, command.recipe, command.runner.threads).front();
     command.runner.model = model.directory;
     command.runner.one_question = !command.chat;
     Runner runner(command.runner, progress);
-    runner.begin(command.system);
+    runner.begin(command.system, said);
     if (command.chat) {
         return Chat(command, runner).run();
     }
-    const Answer answer = Console(command, runner).answer({*command.prompt, command.images});
+    const Answer answer = Console(command, runner).answer(question);
     return answer.finish == FinishReason::Cancelled ? static_cast<int>(ErrorKind::Cancelled) : 0;
 }
 

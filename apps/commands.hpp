@@ -9,6 +9,7 @@
 #include <deltavino/hub.hpp>
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,8 +20,9 @@ struct ExportCommand {
     ExportOptions options;  // `model` may be a Hub id
     HubOptions hub;
     bool verify = false;
-    std::vector<std::string> notes;    // on options of optimum-cli that change nothing here
-    std::vector<std::string> refused;  // options of optimum-cli that are not done here, and what is instead
+    std::map<std::string, std::string> ovms;  // values of the server's options
+    std::vector<std::string> notes;           // on options of optimum-cli that change nothing here
+    std::vector<std::string> refused;         // options of optimum-cli that are not done here, and what is instead
 };
 
 struct InspectCommand {
@@ -51,6 +53,8 @@ struct GenerateCommand {
     std::filesystem::path file;         // holds the prompt; empty: none
     std::vector<std::filesystem::path> images;
     std::optional<std::string> system;
+    std::filesystem::path tools;  // JSON files; empty: none
+    std::filesystem::path messages;
     bool chat = false;
     bool raw = false;
     bool json = false;

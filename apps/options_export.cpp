@@ -68,6 +68,15 @@ void add_compression(Command& command, CompressionOptions& options) {
                   });
 }
 
+void add_server(Command& command, ExportCommand& out) {
+    command.group("OpenVINO Model Server (with --ovms; as `ovms --pull` has them)");
+    for (const ServerOption& option : server_options()) {
+        command.value(fmt::format("--{}", option.name), option.type, option.help,
+                      [&out, &option](const std::string& text) { out.ovms[option.name] = text; });
+        command.choices(option.choices);
+    }
+}
+
 // Options of optimum-cli that change nothing here. `only`: the one value that is taken; empty: any.
 struct Noted {
     const char* name;
@@ -127,7 +136,7 @@ void add_optimum(Command& command, ExportCommand& out) {
     }
 }
 
-void check(const ExportCommand& command) {
+void check(ExportCommand& command) {
     std::string missing;
     for (const auto& [name, path] : {std::pair{"the checkpoint (-m DIR)", &command.options.model},
                                      std::pair{"the directory to write (OUTPUT)", &command.options.output}}) {
@@ -138,6 +147,13 @@ void check(const ExportCommand& command) {
     }
     if (command.options.dry_run && (command.verify || !command.options.report.empty())) {
         throw Error(ErrorKind::Usage, "--dry-run writes nothing: --verify and --report do not go with it");
+    }
+    if (!command.ovms.empty() && !command.options.ovms) {
+        throw Error(ErrorKind::Usage,
+                    fmt::format("--{} is for OpenVINO Model Server: give --ovms, too", command.ovms.begin()->first));
+    }
+    if (command.options.ovms) {
+        command.options.ovms = command.ovms;
     }
 }
 
@@ -155,9 +171,11 @@ Command export_options(ExportCommand& out) {
     command.value("--lora", "DIR", "Merge this PEFT LoRA adapter into the weights while they are written",
                   path_into(options.lora));
     command.value("--task", "TASK",
-                  "What the model is for: auto, text-generation-with-past or image-text-to-text [auto]",
+                  "What the model is for: auto, text-generation-with-past, image-text-to-text, feature-extraction "
+                  "(embeddings) or text-classification (classifiers, rerankers) [auto]",
                   text_into(options.task));
-    command.choices({"auto", "text-generation-with-past", "image-text-to-text"});
+    command.choices(
+        {"auto", "text-generation-with-past", "image-text-to-text", "feature-extraction", "text-classification"});
     command.value("--report", "FILE", "Write what became of each tensor to this JSON file", path_into(options.report));
     command.flag("--dry-run",
                  "Say which files would be written, how large they are and about how long it takes; write nothing",
@@ -173,6 +191,8 @@ Command export_options(ExportCommand& out) {
                  [&options]() { options.convert_tokenizer = false; });
     command.flag("--no-mtp", "Leave out the multi-token-prediction model, which drafts tokens",
                  [&options]() { options.mtp = false; });
+    command.flag("--ovms", "Write graph.pbtxt, too, with which OpenVINO Model Server serves the directory",
+                 [&options]() { options.ovms.emplace(); });
     command.flag("--assume-tied-head",
                  "Use the embedding as the head when config.json says untied but no head is there",
                  [&options]() { options.assume_tied_head = true; });
@@ -181,6 +201,7 @@ Command export_options(ExportCommand& out) {
     command.value("--threads", "N", "Threads that convert weights; 0 takes one per core [0]",
                   count_into(options.threads));
     add_compression(command, options.compression);
+    add_server(command, out);
     add_optimum(command, out);
     command.group("Options");
     command.example("deltavino export -m ./Qwen3.5-0.8B ./qwen-int4 --weight-format int4");

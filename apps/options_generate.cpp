@@ -49,9 +49,16 @@ void check(GenerateCommand& command) {
     if (command.chat && command.prompt == "-") {
         throw Error(ErrorKind::Usage, "--chat reads its questions from standard input: --prompt - does not go with it");
     }
-    if (command.raw && (command.chat || command.system || command.options.thinking)) {
+    const bool talks = command.chat || command.system || command.options.thinking || !command.tools.empty() ||
+                       !command.messages.empty() || !command.options.chat_template_kwargs.empty();
+    if (command.raw && talks) {
         throw Error(ErrorKind::Usage,
-                    "--raw continues one prompt as it is: --chat, --system, --think and --no-think do not go with it");
+                    "--raw continues one prompt as it is: --chat, --system, --think, --no-think, --tools, --messages "
+                    "and --chat-template-kwargs do not go with it");
+    }
+    if (command.system && !command.messages.empty()) {
+        throw Error(ErrorKind::Usage,
+                    "--system and --messages do not go together: the first message can be the system's");
     }
 }
 
@@ -75,9 +82,18 @@ Command generate_options(GenerateCommand& out) {
                  "picture to the next question, '/reset' forgets, '/exit' ends",
                  [&out]() { out.chat = true; });
     command.value("--system", "TEXT", "System turn before the first question", text_into(out.system));
+    command.value("--messages", "FILE",
+                  "JSON array of messages that were said before, with calls of tools, their results and thinking; "
+                  "without another question the last of them is the question",
+                  path_into(out.messages));
+    command.value("--tools", "FILE", "JSON array of the functions that the model may call, as chat templates take them",
+                  path_into(out.tools));
     command.flag("--think", "Let the model think before it answers [as its chat template does it]",
                  [&out]() { out.options.thinking = true; });
     command.flag("--no-think", "Do not let it", [&out]() { out.options.thinking = false; });
+    command.value("--chat-template-kwargs", "JSON",
+                  "More variables of the chat template, as '{\"preserve_thinking\": true}'",
+                  text_into(out.options.chat_template_kwargs));
     command.flag("--raw", "Continue the prompt as it is, without the chat format", [&out]() { out.raw = true; });
     command.value("--device", "NAME", "OpenVINO device [CPU]", text_into(out.runner.device));
     command.value("--precision", "TYPE",
@@ -101,6 +117,7 @@ Command generate_options(GenerateCommand& out) {
     command.example("deltavino generate ./qwen-int4 --image cat.jpg dog.jpg --prompt \"What is in the pictures?\"");
     command.example("deltavino generate ./qwen-int4 --chat");
     command.example("deltavino generate ./qwen-int4 --no-think < question.txt");
+    command.example("deltavino generate ./qwen-int4 --tools tools.json --prompt \"How warm is it in Oslo?\"");
     command.example("deltavino generate ./qwen-int4 --raw -f story.txt --temperature 0.8 --max-new-tokens 200");
     command.check([&out]() { check(out); });
     command.run([&out]() { return run_generate(out); });

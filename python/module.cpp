@@ -14,6 +14,7 @@
 #include <deltavino/version.hpp>
 
 #include <nanobind/stl/filesystem.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -41,14 +42,14 @@ public:
         sink_.run([&] { runner_ = std::make_unique<Runner>(options, sink_); });
     }
 
-    void begin(const std::optional<std::string>& system) {
-        sink_.run([&] { runner_->begin(system); });
+    void begin(const std::optional<std::string>& system, const std::string& messages) {
+        sink_.run([&] { runner_->begin(system, messages); });
     }
 
     // `piece` gets text as it is made.
-    Answer answer(const std::string& text, std::vector<std::filesystem::path> images, const GenerateOptions& options,
-                  bool raw, const nb::callable& piece) {
-        const Question question{text, std::move(images)};
+    Answer answer(const std::string& text, const std::string& message, std::vector<std::filesystem::path> images,
+                  const GenerateOptions& options, bool raw, const nb::callable& piece) {
+        const Question question{text, std::move(images), message};
         const TextSink take = [&](std::string_view made) {
             sink_.call([&] { piece(nb::str(made.data(), made.size())); });
         };
@@ -101,6 +102,7 @@ void bind_options(nb::module_& m) {
         .def_rw("assume_tied_head", &ExportOptions::assume_tied_head)
         .def_rw("allow_nonfinite", &ExportOptions::allow_nonfinite)
         .def_rw("threads", &ExportOptions::threads)
+        .def_rw("ovms", &ExportOptions::ovms, nb::arg().none())
         .def_rw("dry_run", &ExportOptions::dry_run);
     nb::class_<BuildOptions>(m, "BuildOptions")
         .def(nb::init<>())
@@ -167,7 +169,9 @@ void bind_options(nb::module_& m) {
         .def_rw("stop_strings", &GenerateOptions::stop_strings)
         .def_rw("seed", &GenerateOptions::seed)
         .def_rw("ignore_eos", &GenerateOptions::ignore_eos)
-        .def_rw("thinking", &GenerateOptions::thinking, nb::arg().none());
+        .def_rw("thinking", &GenerateOptions::thinking, nb::arg().none())
+        .def_rw("tools", &GenerateOptions::tools)
+        .def_rw("chat_template_kwargs", &GenerateOptions::chat_template_kwargs);
 }
 
 void bind_results(nb::module_& m) {
@@ -289,7 +293,7 @@ void bind_calls(nb::module_& m) {
     });
     nb::class_<PythonRunner>(m, "Runner")
         .def(nb::init<const RunnerOptions&, nb::object>(), nb::arg("options"), nb::arg("note").none())
-        .def("begin", &PythonRunner::begin, nb::arg("system").none())
+        .def("begin", &PythonRunner::begin, nb::arg("system").none(), nb::arg("messages"))
         .def("answer", &PythonRunner::answer)
         .def("stop", &PythonRunner::stop)
         .def("resume", &PythonRunner::resume)

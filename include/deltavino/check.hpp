@@ -31,7 +31,7 @@ enum class Finding { Good, Note, Bad };
 
 // One thing that was looked at.
 struct CheckItem {
-    std::string part;     // structure, weights, vision tower, forms, tokenizer
+    std::string part;     // structure, weights, vision tower, multi-token prediction, forms, tokenizer
     std::string subject;  // what was looked at, for example "layer 3, mixer"
     Finding finding = Finding::Good;
     std::string says;  // expected and found

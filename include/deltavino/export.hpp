@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,11 +38,22 @@ struct CompressionOptions {
     std::optional<std::uint64_t> dynamic_quantization;
 };
 
+// An option of the file by which OpenVINO Model Server runs a directory. Names, meanings and defaults (but for prefix
+// caching) are those of `ovms --pull` where it has the option, else of the server's own configuration.
+struct ServerOption {
+    const char* name;  // "max_num_seqs"
+    const char* type;  // of the value: "N", "BOOL", ...
+    const char* help;
+    std::vector<std::string> choices;  // all values that are taken; empty: others
+};
+
+const std::vector<ServerOption>& server_options();
+
 struct ExportOptions {
     std::filesystem::path model;   // the checkpoint directory
     std::filesystem::path output;  // the directory to write
     std::filesystem::path lora;    // a folder with a PEFT LoRA adapter to merge into the weights; empty: none
-    std::string task = "auto";     // auto, text-generation-with-past or image-text-to-text
+    std::string task = "auto";     // as --task of the command
     CompressionOptions compression;
     std::filesystem::path report;   // JSON file with one entry per tensor; empty: none
     bool force = false;             // replace `output` when it exists and an export wrote it
@@ -51,7 +63,9 @@ struct ExportOptions {
     bool assume_tied_head = false;  // use the embedding when config.json says untied and there is no head
     bool allow_nonfinite = false;   // export weights that hold NaN or infinity
     unsigned threads = 0;           // 0: one per core
-    bool dry_run = false;           // say what would be written, and write nothing
+    // Write graph.pbtxt for OpenVINO Model Server, with values of server_options() by name; empty: do not.
+    std::optional<std::map<std::string, std::string>> ovms;
+    bool dry_run = false;  // say what would be written, and write nothing
     // Called with the folder that holds the finished files, before they stand at `output`; what it throws ends
     // the export, and nothing is changed there.
     std::function<void(const std::filesystem::path& directory)> before_publishing;

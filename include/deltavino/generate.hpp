@@ -47,13 +47,18 @@ struct GenerateOptions {
     std::optional<double> frequency_penalty;
     std::vector<std::string> stop_strings;  // the answer ends with the token that completes one of them
     std::uint64_t seed = 0;
-    bool ignore_eos = false;       // go on until max_new_tokens
-    std::optional<bool> thinking;  // empty: as the checkpoint's chat template does it
+    bool ignore_eos = false;           // go on until max_new_tokens
+    std::optional<bool> thinking;      // empty: as the checkpoint's chat template does it
+    std::string tools;                 // for the chat template: a JSON array of functions; empty: none
+    std::string chat_template_kwargs;  // variables of the chat template: a JSON object; empty: none
 };
 
 struct Question {
     std::string text;
     std::vector<std::filesystem::path> pictures;  // PNG or JPEG files; they stand before the text
+    // A whole message as a JSON object, in place of the text: {"role": "tool", "content": "17 degrees"}. Pictures are
+    // then those that its content names, in their order.
+    std::string message = {};
 };
 
 enum class FinishReason { EndOfSequence, StopString, Length, Cancelled };
@@ -92,8 +97,9 @@ public:
     // Whether the next question continues a conversation.
     bool remembers() const;
 
-    // Forgets the conversation. `system`: a system turn for the next one.
-    void begin(std::optional<std::string> system);
+    // Forgets the conversation. `system`: a system turn for the next one. `messages`: what was said in it before, a JSON
+    // array of messages as chat templates take them; empty: nothing. Throws ErrorKind::Input for anything else.
+    void begin(std::optional<std::string> system, const std::string& messages = {});
 
     // Asks as the model's chat template writes it, after what was asked and answered before. What the states
     // hold is not read again, except for an answer that the template writes otherwise now, mostly without its

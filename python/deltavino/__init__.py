@@ -8,7 +8,7 @@ The functions and their keywords are the commands and options of the program `de
 import importlib
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import _deltavino
@@ -48,6 +48,7 @@ from ._options import (
     fill,
     resolve,
     runnable,
+    server_options,
     sink,
 )
 from ._runner import Runner, generate
@@ -76,6 +77,7 @@ def export(
     no_sync: bool = False,
     disable_convert_tokenizer: bool = False,
     no_mtp: bool = False,
+    ovms: bool | Mapping[str, str | int | bool] = False,
     assume_tied_head: bool = False,
     allow_nonfinite: bool = False,
     threads: int = 0,
@@ -101,7 +103,8 @@ def export(
 
     The directory appears only when everything is done. `note` hears, among others, what is left out on purpose;
     without it, that goes to the logger 'deltavino' as INFO. `lora`: a folder with a PEFT LoRA adapter that is merged
-    into the weights while they are written.
+    into the weights while they are written. `ovms`: True writes graph.pbtxt for OpenVINO Model Server, too; a mapping
+    does it with these options of the server, for example {"max_num_seqs": 32, "target_device": "GPU"}.
     """
     if dry_run and (verify or report is not None):
         raise UsageError("dry_run writes nothing: verify and report do not go with it")
@@ -118,6 +121,7 @@ def export(
         sync=not no_sync,
         convert_tokenizer=not disable_convert_tokenizer,
         mtp=not no_mtp,
+        ovms=server_options(ovms),
         assume_tied_head=assume_tied_head,
         allow_nonfinite=allow_nonfinite,
         threads=threads,

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, Union
 
 from . import _deltavino
@@ -13,7 +13,9 @@ Progress: TypeAlias = Callable[[str, int, int], object]
 Note: TypeAlias = Callable[[str], object]
 WeightFormat: TypeAlias = Literal["fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"]
 StoredFormat: TypeAlias = Literal["stored", "fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"]
-Task: TypeAlias = Literal["auto", "text-generation-with-past", "image-text-to-text"]
+Task: TypeAlias = Literal[
+    "auto", "text-generation-with-past", "image-text-to-text", "feature-extraction", "text-classification"
+]
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
 RecipeName: TypeAlias = Literal["balanced", "smallest", "fastest", "best"]
@@ -83,6 +85,13 @@ def compression(
         dynamic_quantization=0 if dynamic_quantization == "off" else dynamic_quantization,
     )
     return options
+
+
+def server_options(ovms: bool | Mapping[str, str | int | bool]) -> dict[str, str] | None:
+    """Values of OpenVINO Model Server's options as its command line has them; None: no file for it."""
+    if isinstance(ovms, bool):
+        return {} if ovms else None
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in ovms.items()}
 
 
 def runnable(

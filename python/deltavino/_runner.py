@@ -1,11 +1,20 @@
 """Text generation: the library works in a thread of its own, and its pieces of text come out of a generator."""
 
+import json
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from . import _deltavino
+from ._errors import UsageError
 from ._options import Note, Path, StoredFormat, Task, fill, hearer, runnable, sink
+
+Message: TypeAlias = Mapping[str, Any]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 class Runner:
@@ -20,6 +29,7 @@ class Runner:
         model: Path,
         *,
         system: str | None = None,
+        messages: Iterable[Message] = (),
         device: str = "CPU",
         precision: str | None = None,
         threads: int = 0,
@@ -47,24 +57,31 @@ class Runner:
         )
         self._runner = _deltavino.Runner(options, hearer(note))
         self._busy = threading.Lock()
-        self.begin(system)
+        self.begin(system, messages)
 
     @property
     def takes_pictures(self) -> bool:
         """Whether `images` may be given."""
         return self._runner.takes_pictures
 
-    def begin(self, system: str | None = None) -> None:
-        """Forgets the conversation; `system`: a system turn for the next one."""
-        self._runner.begin(system)
+    def begin(self, system: str | None = None, messages: Iterable[Message] = ()) -> None:
+        """Forgets the conversation.
+
+        `system`: a system turn for the next one; `messages`: what was said in it before, as chat templates take it:
+        {"role": "assistant", "content": "", "tool_calls": [...]}, {"role": "tool", "content": "17 degrees"}.
+        """
+        said = list(messages)
+        self._runner.begin(system, _json(said) if said else "")
 
     def ask(
         self,
-        prompt: str,
+        prompt: str | Message,
         *,
         images: Iterable[Path] = (),
         raw: bool = False,
         think: bool | None = None,
+        tools: Iterable[Message] = (),
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         max_new_tokens: int | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
@@ -80,11 +97,18 @@ class Runner:
         """Yields the answer in pieces of whole characters, as it is made; `yield from` gives an Answer at its end.
 
         What is not given comes from generation_config.json. `raw` continues the prompt as it is, after forgetting
-        the conversation. A generator that is closed or left before its end stops the work.
+        the conversation. A generator that is closed or left before its end stops the work. `prompt`: a question, or a
+        whole message, as the result of a tool: {"role": "tool", "content": "17 degrees"}. `tools`: functions that the
+        model may call; `chat_template_kwargs`: more variables of the chat template.
         """
+        functions = list(tools)
+        if raw and (functions or chat_template_kwargs or not isinstance(prompt, str)):
+            raise UsageError("raw continues a text as it is: tools, chat_template_kwargs and messages do not go with it")
         options = fill(
             _deltavino.GenerateOptions(),
             thinking=think,
+            tools=_json(functions) if functions else None,
+            chat_template_kwargs=_json(chat_template_kwargs) if chat_template_kwargs else None,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_k=top_k,
@@ -100,13 +124,14 @@ class Runner:
         return self._pieces(prompt, list(images), options, raw)
 
     def _pieces(
-        self, prompt: str, images: list[Path], options: _deltavino.GenerateOptions, raw: bool
+        self, prompt: str | Message, images: list[Path], options: _deltavino.GenerateOptions, raw: bool
     ) -> Generator[str, None, _deltavino.Answer]:
         pieces: queue.SimpleQueue[str | _deltavino.Answer | BaseException] = queue.SimpleQueue()
+        text, message = (prompt, "") if isinstance(prompt, str) else ("", _json(prompt))
 
         def work() -> None:
             try:
-                pieces.put(self._runner.answer(prompt, images, options, raw, pieces.put))
+                pieces.put(self._runner.answer(text, message, images, options, raw, pieces.put))
             except BaseException as error:  # it is raised where the generator is read
                 pieces.put(error)
 
@@ -131,12 +156,15 @@ class Runner:
 
 def generate(
     model: Path,
-    prompt: str,
+    prompt: str | Message,
     *,
     images: Iterable[Path] = (),
     system: str | None = None,
+    messages: Iterable[Message] = (),
     raw: bool = False,
     think: bool | None = None,
+    tools: Iterable[Message] = (),
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     device: str = "CPU",
     precision: str | None = None,
     threads: int = 0,
@@ -165,6 +193,7 @@ def generate(
     runner = Runner(
         model,
         system=system,
+        messages=messages,
         device=device,
         precision=precision,
         threads=threads,
@@ -183,6 +212,8 @@ def generate(
         images=images,
         raw=raw,
         think=think,
+        tools=tools,
+        chat_template_kwargs=chat_template_kwargs,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,

@@ -15,7 +15,9 @@ struct Family {
     std::vector<std::string_view> model_types;
     // The classes of transformers, by which consumers choose theirs.
     const char* text_class;
-    const char* vision_type;  // model_type of the vision-language model; null when the family has none
+    const char* base_class;        // without a head
+    const char* classifier_class;  // with a score for whole texts
+    const char* vision_type;       // model_type of the vision-language model; null when the family has none
     const char* vision_class;
     bool experts;                  // each layer is a mixture of experts
     bool always_normalises_top_k;  // the router's weights add up to one whatever norm_topk_prob says

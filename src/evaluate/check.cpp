@@ -16,6 +16,7 @@
 #include "evaluate/advice.hpp"
 #include "evaluate/comparison.hpp"
 #include "evaluate/directory_model.hpp"
+#include "evaluate/draft_check.hpp"
 #include "evaluate/forms.hpp"
 #include "evaluate/fusions.hpp"
 #include "evaluate/ir_weights.hpp"
@@ -48,6 +49,13 @@ public:
         DirectoryModel model(core_, options_.model, [this] { return progress_.cancelled(); });
         const LayerCounts layers = count_layers(*model.language());
         add(check_graph(model));
+        prediction_ = read_prediction_model(core_, options_.model);
+        if (prediction_ != nullptr) {
+            const std::vector<CheckItem> found = check_prediction_graph(*prediction_);
+            add(found);
+            predicts_ = std::all_of(found.begin(), found.end(),
+                                    [](const CheckItem& item) { return item.finding != Finding::Bad; });
+        }
         const Ids ids = read_text();
         report_.tokens = ids.size();
         const std::vector<std::size_t> wanted = compared_positions(ids.size(), kWhole);
@@ -75,7 +83,7 @@ private:
     void add(std::vector<CheckItem> items) { std::move(items.begin(), items.end(), std::back_inserter(report_.items)); }
 
     void step(const char* stage) {
-        constexpr std::uint64_t kSteps = 7;
+        constexpr std::uint64_t kSteps = 8;
         progress_.update(stage, std::min(++steps_, kSteps), kSteps);
         if (progress_.cancelled()) {
             fail(ErrorKind::Cancelled, "stopped");
@@ -115,6 +123,10 @@ private:
                                                     : std::vector<std::shared_ptr<ov::Model>>();
         auto models = model.models();
         models.insert(models.end(), tower.begin(), tower.end());
+        const bool has_layer = truth.config().text.mtp_num_hidden_layers == 1;
+        if (prediction_ != nullptr && has_layer) {
+            models.push_back(prediction_);
+        }
         const IrWeights exported(models, truth.weights());
         report_.weights = compare_weights(exported, truth.weights(), report_.items);
 
@@ -149,9 +161,24 @@ private:
                                               of_export, exact, wanted));
         report_.divergences.push_back(
             compare("all in float32", "the checkpoint against the runtime in float32", of_checkpoint, exact, wanted));
+        if (predicts_) {
+            predict(truth, exported, ids, hidden);
+        }
         if (!tower.empty()) {
             look_at_picture(model, truth, exported, ids);
         }
+    }
+
+    void predict(const Truth& truth, const IrWeights& exported, const Ids& ids, const Matrix& hidden) {
+        step("multi-token prediction");
+        if (truth.config().text.mtp_num_hidden_layers != 1) {
+            add({{"multi-token prediction", "drafts", Finding::Note,
+                  "the checkpoint has no such layer to compare with"}});
+            return;
+        }
+        DraftFindings found = check_drafts({core_, options_, prediction_, truth, exported, ids, hidden});
+        add(std::move(found.items));
+        std::move(found.divergences.begin(), found.divergences.end(), std::back_inserter(report_.divergences));
     }
 
     void look_at_picture(DirectoryModel& model, const Truth& truth, const IrWeights& exported, const Ids& ids) {
@@ -188,6 +215,8 @@ private:
     ProgressSink& progress_;
     ov::Core core_;
     CheckReport report_;
+    std::shared_ptr<ov::Model> prediction_;  // null: the directory has none
+    bool predicts_ = false;                  // it can be run
     std::uint64_t steps_ = 0;
 };
 

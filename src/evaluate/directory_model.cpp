@@ -4,6 +4,7 @@
 #include "graph/names.hpp"
 #include "runtime/language_model.hpp"
 #include "runtime/openvino_call.hpp"
+#include "runtime/token_model.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -176,6 +177,7 @@ DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory, StopCh
     std::error_code error;
     const bool text = fs::exists(directory / (std::string(names::kTextModel) + ".xml"), error);
     language_ = runtime::read_model(core, directory, text ? names::kTextModel : names::kLanguageModel);
+    runtime::require_tokens(*language_, directory);
     if (!text) {
         embeddings_ = runtime::read_model(core, directory, names::kTextEmbeddings);
     }

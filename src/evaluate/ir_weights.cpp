@@ -1,6 +1,7 @@
 #include "evaluate/ir_weights.hpp"
 
 #include "base/error.hpp"
+#include "graph/names.hpp"
 #include "quant/codebook.hpp"
 #include "quant/convert.hpp"
 
@@ -91,10 +92,10 @@ void read_plain(const StoredWeight& weight, std::uint64_t first, std::span<float
 constexpr const char* kTable = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
 
-bool takes_embeddings(const ov::Model& model) {
-    const auto& inputs = model.inputs();
+bool has_input(const ov::Model& model, const char* name) {
+    const auto inputs = model.inputs();
     return std::any_of(inputs.begin(), inputs.end(),
-                       [](const auto& input) { return input.get_names().contains("inputs_embeds"); });
+                       [&](const auto& input) { return input.get_names().contains(name); });
 }
 
 }  // namespace
@@ -134,15 +135,34 @@ std::string reference_name(const std::string& constant_name) {
     return {};
 }
 
+namespace {
+
+// 'self.layers.0.mlp.up_proj.weight' of a model that drafts tokens -> 'mtp.layers.0.mlp.up_proj.weight'.
+std::string prediction_name(const std::string& constant_name) {
+    const std::string name = reference_name(constant_name);
+    if (name.starts_with("model.layers.")) {
+        return "mtp." + name.substr(std::string_view("model.").size());
+    }
+    const bool projection = constant_name.find("fc.weight") != std::string::npos;
+    return projection ? "mtp.fc.weight" : std::string();
+}
+
+bool drafts(const ov::Model& model) {
+    return has_input(model, graph::names::kInputsEmbeds) && has_input(model, graph::names::kHiddenStates);
+}
+
+}  // namespace
+
 IrWeights::IrWeights(const std::vector<std::shared_ptr<ov::Model>>& models, const reference::WeightSource& otherwise)
     : otherwise_(otherwise) {
     for (const auto& model : models) {
-        const bool looks_up = !takes_embeddings(*model);
+        const auto name_of = drafts(*model) ? prediction_name : reference_name;
+        const bool looks_up = !has_input(*model, graph::names::kInputsEmbeds);
         for (const auto& node : model->get_ordered_ops()) {
             const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node);
-            std::string name = constant ? reference_name(constant->get_friendly_name()) : std::string();
+            const std::string known = constant ? name_of(constant->get_friendly_name()) : std::string();
             // The embedding is looked up in another file: here it is the head.
-            name = name == kTable && !looks_up ? std::string(kHead) : name;
+            const std::string name = known == kTable && !looks_up ? std::string(kHead) : known;
             if (name.empty() || constant->get_shape().size() < 2 || stored_.contains(name)) {
                 continue;
             }
@@ -158,7 +178,7 @@ IrWeights::IrWeights(const std::vector<std::shared_ptr<ov::Model>>& models, cons
             const ov::element::Type type = constant->get_element_type();
             const bool plain = type == ov::element::f32 || type == ov::element::f16 || type == ov::element::bf16;
             if (values > 0 && (plain ? weight.scales.empty() : is_low(type) && fits_groups(weight))) {
-                weight.name = reference_name(constant->get_friendly_name());
+                weight.name = known;
                 stored_.emplace(name, std::move(weight));
             }
         }

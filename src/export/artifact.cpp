@@ -14,7 +14,8 @@ void add_runtime_options(const models::Product& product, const Recipe& recipe, b
     if (product.wide_activations) {
         info.emplace_back("runtime_options/ACTIVATIONS_SCALE_FACTOR", "8.0");
     }
-    if (product.part == models::ModelPart::Language && !recipe.compresses() && !recipe.keeps_codes()) {
+    const bool keeps = !product.task || models::generates(*product.task);  // a cache
+    if (product.part == models::ModelPart::Language && keeps && !recipe.compresses() && !recipe.keeps_codes()) {
         // Whoever keeps the weights whole does not expect an 8-bit cache.
         info.emplace_back("runtime_options/KV_CACHE_PRECISION", "f16");
     }

@@ -14,6 +14,7 @@
 #include "export/calibrated_weights.hpp"
 #include "export/directory/generation_config.hpp"
 #include "export/directory/processor_files.hpp"
+#include "export/directory/server_graph.hpp"
 #include "export/directory/side_files.hpp"
 #include "export/preparation.hpp"
 #include "export/report.hpp"
@@ -23,6 +24,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <span>
 
 namespace deltavino {
@@ -53,9 +55,21 @@ struct WrittenTokenizer {
     std::vector<std::string> notes;
 };
 
+// Consumers of embeddings take the last token of a text that is padded behind it.
+tokenizer::Padding padding_of(models::Task task) {
+    return models::generates(task) ? tokenizer::Padding::Left : tokenizer::Padding::Right;
+}
+
+Servable servable_of(models::Task task) {
+    return task == models::Task::FeatureExtraction    ? Servable::Embeddings
+           : task == models::Task::TextClassification ? Servable::Rerank
+                                                      : Servable::TextGeneration;
+}
+
 WrittenTokenizer write_tokenizer(const std::filesystem::path& checkpoint, StagedDirectory& directory,
-                                 std::uint64_t embedding_rows) {
-    tokenizer::TokenizerModels models = tokenizer::build_tokenizer_models(checkpoint, embedding_rows);
+                                 const models::Plan& plan) {
+    tokenizer::TokenizerModels models =
+        tokenizer::build_tokenizer_models(checkpoint, plan.config.text.vocab_size, padding_of(plan.task));
     Artifact both[] = {
         {graph::names::kTokenizer, std::move(models.tokenizer), std::move(models.tokenizer_info), nullptr, {}},
         {graph::names::kDetokenizer, std::move(models.detokenizer), std::move(models.detokenizer_info), nullptr, {}}};
@@ -117,8 +131,16 @@ public:
             fail(ErrorKind::Usage,
                  "--calibrate reads the text with the tokenizer: it does not go with --disable-convert-tokenizer");
         }
+        if (options.compression.calibrate == kSelf && !models::generates(prepared_.plan().task)) {
+            fail(ErrorKind::Usage, "--calibrate {} lets the model write a text, which this one cannot: name a file",
+                 kSelf);
+        }
         if (calibrates() && options.compression.calibrate != kSelf) {
             const InputFile readable(options.compression.calibrate);  // a wrong name shows before the work
+        }
+        if (options.ovms) {
+            const models::Plan& plan = prepared_.plan();
+            server_graph_.emplace(*options.ovms, Served{servable_of(plan.task), prepared_.vision(), plan.mtp});
         }
     }
 
@@ -185,12 +207,19 @@ private:
         for (const auto& [name, text] : processors_.files) {
             write_text_file(directory / name, text);
         }
-        const auto& make_config = prepared_.vision() ? vision_config_json : text_config_json;
         const models::Plan& plan = prepared_.plan();
+        const std::string& given = prepared_.checkpoint().config_text();
         write_text_file(directory / "config.json",
-                        make_config(prepared_.checkpoint().config_text(), plan.config, plan.tied_head));
+                        prepared_.vision() ? vision_config_json(given, plan.config, plan.tied_head)
+                                           : text_config_json(given, plan.config, plan.tied_head, plan.task));
+        if (plan.task == models::Task::TextClassification) {
+            join_pairs(directory);
+        }
         write_text_file(directory / kOriginFile,
                         prepared_.origin().config_json(compressed_models(prepared_.artifacts())));
+        if (server_graph_) {
+            note(server_graph_->write(directory));
+        }
     }
 
     // The tokenizer is converted on a thread of its own while the weights are streamed. Of a dry run: nothing is
@@ -201,7 +230,7 @@ private:
             const std::uint64_t vocab_size = prepared_.plan().config.text.vocab_size;
             WrittenTokenizer written;
             if (options_.convert_tokenizer) {
-                written = write_tokenizer(options_.model, directory, vocab_size);
+                written = write_tokenizer(options_.model, directory, prepared_.plan());
             }
             notes = std::move(written.notes);
             const std::vector<std::string> more = write_generation_config(
@@ -266,6 +295,7 @@ private:
     ProgressSink& progress_;
     Preparation prepared_;
     ProcessorFiles processors_;
+    std::optional<ServerGraph> server_graph_;
     double estimated_seconds_ = 0.0;  // of a dry run
 };
 

@@ -31,6 +31,9 @@ State States::read(const char* kind, std::uint64_t index, const std::vector<std:
         shape.push_back(dim == 0 ? ov::Dimension::dynamic() : ov::Dimension(static_cast<std::int64_t>(dim)));
     }
     const Value initial = broadcast(scalar(0.0f), concat(initial_shape, 0));
+    if (names_ == StateNames::None) {
+        return {initial, nullptr};
+    }
 
     State state;
     state.variable = std::make_shared<ov::op::util::Variable>(
@@ -43,6 +46,9 @@ State States::read(const char* kind, std::uint64_t index, const std::vector<std:
 }
 
 void States::write(const State& state, const Value& next) {
+    if (state.variable == nullptr) {
+        return;
+    }
     auto assign = std::make_shared<ov::op::v6::Assign>(next, state.variable);
     assign->set_friendly_name("assign." + state.variable->get_info().variable_id);
     sinks_.push_back(assign);

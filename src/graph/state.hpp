@@ -15,18 +15,23 @@ namespace deltavino::graph {
 
 // What a block needs besides its input: the beam order and the batch size of this call.
 struct StateInputs {
-    Value beam_idx;  // i32 [B]: row i of the new states continues row beam_idx[i] of the old ones
-    Value batch;     // i64 [1]: rows of this call, for states that do not exist yet
+    Value
+        beam_idx;  // i32 [B]: row i of the new states continues row beam_idx[i] of the old ones; StateNames::None: none
+    Value batch;   // i64 [1]: rows of this call, for states that do not exist yet
 };
 
 // One state: read once, written once.
 struct State {
-    Value past;  // f32: the old state with its rows in beam order
-    std::shared_ptr<ov::op::util::Variable> variable;
+    Value past;                                        // f32: the old state with its rows in beam order
+    std::shared_ptr<ov::op::util::Variable> variable;  // null where nothing is kept
 };
 
 // How the states of a model are called: those of a model with linear layers, or of one without.
-enum class StateNames { CacheParams, PastKeyValues };
+enum class StateNames {
+    CacheParams,
+    PastKeyValues,
+    None,  // nothing is kept: every call begins with empty states
+};
 
 // Collects the states of a model in the order in which they are made.
 class States {

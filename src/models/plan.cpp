@@ -121,6 +121,30 @@ void add_mtp(Plan& plan, const Checkpoint& checkpoint, const std::optional<check
     }
 }
 
+constexpr const char* kScore = "score.weight";
+
+// What stands at the end of a model that makes no tokens.
+void add_score(Plan& plan, const Checkpoint& checkpoint) {
+    if (plan.task != Task::TextClassification) {
+        plan.table.leave_out(kScore, "the classifier's score (the hidden states are exported)");
+        return;
+    }
+    const Tensor* score = checkpoint.find(kScore);
+    if (score == nullptr || score->info.shape.size() != 2) {
+        fail(ErrorKind::Input,
+             "cannot export '{}' for '{}': there is no tensor '{}' [labels, hidden_size], which the classifiers of "
+             "transformers (...ForSequenceClassification) have; --task {} exports the hidden states",
+             checkpoint.directory().string(), task_name(plan.task), kScore, task_name(Task::FeatureExtraction));
+    }
+    plan.table.add(kScore, {score->info.shape.front(), plan.config.text.hidden_size}, graph::Role::Head);
+}
+
+// What "auto" means for these tensors.
+std::string wanted_task(const std::string& wanted, const Checkpoint& checkpoint) {
+    const bool classifies = checkpoint.find(kScore) != nullptr && checkpoint.find("lm_head.weight") == nullptr;
+    return wanted == "auto" && classifies ? task_name(Task::TextClassification) : wanted;
+}
+
 // Tensors that no task reads.
 void leave_out_unread(graph::TensorTable& table, bool tied_head) {
     table.leave_out("mtp.*", "multi-token prediction");
@@ -137,7 +161,7 @@ Plan make_plan(const Checkpoint& checkpoint, const PlanOptions& options) {
     plan.config = checkpoint::read_config(checkpoint.config_text(), (checkpoint.directory() / "config.json").string());
     plan.notes = checkpoint.notes();
     plan.notes.insert(plan.notes.end(), plan.config.notes.begin(), plan.config.notes.end());
-    plan.task = choose_task(options.task, plan.config);
+    plan.task = choose_task(wanted_task(options.task, checkpoint), plan.config);
     if (plan.config.text.count(checkpoint::LayerKind::FullAttention) == 0) {
         fail(ErrorKind::Unsupported,
              "cannot export this model: it has no full-attention layer, from which positions are counted");
@@ -149,15 +173,21 @@ Plan make_plan(const Checkpoint& checkpoint, const PlanOptions& options) {
     check_geometry(checkpoint, plan.config, plan.task);
     const auto quantization = checkpoint::read_quantization(checkpoint.config_text(), checkpoint.directory());
     plan.table.set_quantization(quantization);
-    plan.tied_head = decide_tied_head(checkpoint, plan.config, options.assume_tied_head, plan.notes);
-    require_untied_adapter(checkpoint, plan.tied_head);
-    add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
+    if (generates(plan.task)) {
+        plan.tied_head = decide_tied_head(checkpoint, plan.config, options.assume_tied_head, plan.notes);
+        require_untied_adapter(checkpoint, plan.tied_head);
+        add_text_tensors(plan.table, plan.config.text, plan.tied_head, checkpoint);
+    } else {
+        add_text_tensors(plan.table, plan.config.text, true, checkpoint);
+        add_score(plan, checkpoint);
+        plan.table.leave_out("lm_head.*", "the head (it makes tokens, and this model none)");
+    }
     if (plan.task == Task::ImageTextToText) {
         add_vision_tensors(plan.table, *plan.config.vision);
     } else {
         plan.table.leave_out("visual.*", "the vision tower (this is a text-only export)");
     }
-    if (options.mtp) {
+    if (options.mtp && generates(plan.task)) {
         add_mtp(plan, checkpoint, quantization);
     }
     leave_out_unread(plan.table, plan.tied_head);

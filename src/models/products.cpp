@@ -29,6 +29,14 @@ BuiltModel language_model(const Plan& plan, Weights& weights) {
     return with_layer_outputs(build_language_model(plan.config.text, weights, plan.tied_head));
 }
 
+BuiltModel features(const Plan& plan, Weights& weights) {
+    return {build_feature_model(plan.config.text, weights), {}};
+}
+
+BuiltModel scores(const Plan& plan, Weights& weights) {
+    return {build_score_model(plan.config.text, weights), {}};
+}
+
 BuiltModel text_embeddings(const Plan&, Weights& weights) {
     return {build_text_embeddings(weights), {}};
 }
@@ -59,6 +67,10 @@ const std::vector<Product>& products() {
     static const std::vector<Product> kProducts{
         {names::kTextModel, ModelPart::Language, Task::TextGeneration, true,
          "GenAI, optimum-intel and OVMS cannot load the directory", text_model},
+        {names::kTextModel, ModelPart::Language, Task::FeatureExtraction, true,
+         "GenAI, optimum-intel and OVMS cannot load the directory", features},
+        {names::kTextModel, ModelPart::Language, Task::TextClassification, true,
+         "GenAI, optimum-intel and OVMS cannot load the directory", scores},
         {names::kLanguageModel, ModelPart::Language, Task::ImageTextToText, true,
          "GenAI, optimum-intel and OVMS cannot load the directory", language_model},
         {names::kTextEmbeddings, ModelPart::Other, Task::ImageTextToText, false,

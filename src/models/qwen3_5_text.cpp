@@ -8,6 +8,9 @@
 #include "graph/state.hpp"
 #include "models/decoder_layer.hpp"
 
+#include <openvino/op/gather.hpp>
+#include <openvino/op/reduce_max.hpp>
+
 namespace deltavino::models {
 
 using namespace graph;
@@ -78,6 +81,38 @@ TextModel finish(Value x, const TextConfig& config, Weights& weights, bool tied,
     return result;
 }
 
+// Whole texts in, hidden states [B, S, C] after the final norm out.
+struct Encoder {
+    ov::ParameterVector inputs;
+    Value attention_mask;
+    Value hidden;
+};
+
+Encoder encode(const TextConfig& config, Weights& weights) {
+    const auto input_ids = parameter(ov::element::i64, {-1, -1}, names::kInputIds);
+    const auto attention_mask = parameter(ov::element::i64, {-1, -1}, names::kAttentionMask);
+    const Scope decoder(weights, "model.");
+    const Value x = embed(input_ids, decoder);
+    States states({{}, dimension(input_ids, 0)}, StateNames::None);
+    const std::vector<blocks::KeyValueState> cache = read_cache(states, config);
+    const Shared shared{blocks::sequential_rotary(cache.front().key.past, input_ids, config.rope),
+                        blocks::causal_mask(attention_mask, input_ids),
+                        blocks::padding_gate(attention_mask, input_ids)};
+    std::vector<std::string> layer_outputs;
+    const Value hidden = build_layers(x, config, weights, shared, cache, states, layer_outputs);
+    return {{input_ids, attention_mask},
+            attention_mask,
+            blocks::zero_centred_norm(hidden, decoder, "norm", config.rms_norm_eps, 3)};
+}
+
+// x [B, S, C] at the last token of each row whose mask is 1 -> [B, C].
+Value last_tokens(const Value& x, const Value& attention_mask) {
+    const Value tokens = gather(shape_of(attention_mask), integer(1), integer(0));
+    const Value places = multiply(attention_mask, range(integer(0), tokens));
+    const Value last = std::make_shared<ov::op::v1::ReduceMax>(places, ints({1}), true)->output(0);  // [B, 1]
+    return squeeze(std::make_shared<ov::op::v8::Gather>(x, last, integer(1), 1)->output(0), ints({1}));
+}
+
 }  // namespace
 
 void add_text_tensors(TensorTable& table, const TextConfig& config, bool tied,
@@ -123,6 +158,19 @@ TextModel build_language_model(const TextConfig& config, Weights& weights, bool 
                         blocks::padding_gate(attention_mask, inputs_embeds)};
     return finish(x, config, weights, tied, shared, cache, states,
                   {attention_mask, inputs_embeds, position_ids, beam_idx}, "qwen3_5_language");
+}
+
+std::shared_ptr<ov::Model> build_feature_model(const TextConfig& config, Weights& weights) {
+    const Encoder encoder = encode(config, weights);
+    return single_output_model(encoder.hidden, names::kLastHiddenState, encoder.inputs, "qwen3_5_features");
+}
+
+std::shared_ptr<ov::Model> build_score_model(const TextConfig& config, Weights& weights) {
+    const Encoder encoder = encode(config, weights);
+    const Value pooled = last_tokens(encoder.hidden, encoder.attention_mask);
+    const Value logits =
+        named(matmul(pooled, weights.matrix("score.weight"), false, true), weights.module_path("score.weight"));
+    return single_output_model(logits, names::kLogits, encoder.inputs, "qwen3_5_scores");
 }
 
 std::shared_ptr<ov::Model> build_text_embeddings(Weights& weights) {

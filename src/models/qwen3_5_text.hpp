@@ -37,6 +37,14 @@ struct TextModel {
 // [B, S, vocab_size].
 TextModel build_text_model(const checkpoint::TextConfig& config, graph::Weights& weights, bool tied);
 
+// The decoder without states, for whole texts. Inputs input_ids i64 [B, S], attention_mask i64 [B, S], padded on either
+// side; output last_hidden_state f32 [B, S, hidden_size], after the final norm.
+std::shared_ptr<ov::Model> build_feature_model(const checkpoint::TextConfig& config, graph::Weights& weights);
+
+// The same with 'score.weight' [labels, hidden_size] on the last token of each text that is no padding; output logits
+// f32 [B, labels].
+std::shared_ptr<ov::Model> build_score_model(const checkpoint::TextConfig& config, graph::Weights& weights);
+
 // The same decoder behind a vision tower. Inputs attention_mask i64 [B, past + S], inputs_embeds f32
 // [B, S, hidden_size], position_ids i64 [4, B, S] (text, temporal, height, width; the first row is not
 // used), beam_idx i32 [B]; output logits f32 [B, S, vocab_size].

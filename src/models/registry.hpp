@@ -8,7 +8,17 @@
 
 namespace deltavino::models {
 
-enum class Task { TextGeneration, ImageTextToText };
+enum class Task {
+    TextGeneration,
+    ImageTextToText,
+    FeatureExtraction,   // hidden states, of which consumers make embeddings
+    TextClassification,  // scores of whole texts: classifiers and rerankers
+};
+
+// Whether the model makes tokens, and so has a head for them and keeps states.
+inline bool generates(Task task) {
+    return task == Task::TextGeneration || task == Task::ImageTextToText;
+}
 
 // The name that optimum-cli gives the task.
 std::string task_name(Task task);

@@ -14,11 +14,19 @@
 #include "reference/layers.hpp"
 #include "reference/rotary.hpp"
 
+#include <array>
+#include <functional>
+
 namespace deltavino::reference {
+
+// What `on_stage` hears of: x after W_fc, then after each half of the layer.
+inline constexpr std::array kPredictionStages{"projection", "attention", "feed-forward part"};
+using StageSink = std::function<void(const char* stage, ConstMatrixRef x)>;
 
 // Returns y [T, C] for a prompt that starts with empty states. `embedded` and `hidden` have as many rows as there
 // are positions. Throws ErrorKind::Unsupported for a checkpoint with more than one such layer.
 Matrix multi_token_prediction(ConstMatrixRef embedded, ConstMatrixRef hidden, const Positions& positions,
-                              const checkpoint::TextConfig& config, const Context& context);
+                              const checkpoint::TextConfig& config, const Context& context,
+                              const StageSink& on_stage = {});
 
 }  // namespace deltavino::reference

@@ -6,6 +6,7 @@
 #include "graph/names.hpp"
 #include "runtime/openvino_call.hpp"
 #include "runtime/states.hpp"
+#include "runtime/token_model.hpp"
 
 #include <openvino/op/constant.hpp>
 #include <openvino/op/gather.hpp>
@@ -269,6 +270,7 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     takes_embeddings_ = is_there(directory / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = takes_embeddings_ ? names::kLanguageModel : names::kTextModel;
     const std::shared_ptr<ov::Model> model = read_model(core, directory, name);
+    require_tokens(*model, directory);
     Problems problems;
     std::vector<std::string> known{takes_embeddings_ ? names::kInputsEmbeds : names::kInputIds, names::kAttentionMask,
                                    names::kBeamIdx};

@@ -57,7 +57,7 @@ std::filesystem::path compiled_cache_of(const RunnerOptions& options) {
 struct Runner::Session {
     Session(const RunnerOptions& options, ProgressSink& sink);
 
-    void begin(std::optional<std::string> text);
+    void begin(std::optional<std::string> text, const std::string& messages);
     Answer ask(const Question& question, const GenerateOptions& options, const TextSink& sink);
     Answer complete(const Question& prompt, const GenerateOptions& options, const TextSink& sink);
 
@@ -95,6 +95,7 @@ struct Runner::Session {
     bool warned_of_room = false;  // about max_position_embeddings
     bool fresh = true;            // nothing was asked yet
     std::optional<std::string> system;
+    std::vector<Turn> said;  // after it, before the first question
 
     // What the states hold.
     std::optional<Engine::Place> place;  // before the last answer was opened
@@ -145,7 +146,8 @@ void Runner::Session::load_template(const std::filesystem::path& model) {
     }
 }
 
-void Runner::Session::begin(std::optional<std::string> text) {
+void Runner::Session::begin(std::optional<std::string> text, const std::string& messages) {
+    said = messages.empty() ? std::vector<Turn>() : turns_of(messages, "the messages");
     system = std::move(text);
     forget();
 }
@@ -157,7 +159,7 @@ void Runner::Session::forget() {
     history_text.clear();
     seen.clear();
     if (conversation) {
-        conversation->begin(system);
+        conversation->begin(system, said);
     }
     fresh = true;
 }
@@ -195,8 +197,12 @@ void Runner::Session::require_room(std::size_t tokens) {
 
 Runner::Session::NextPrompt Runner::Session::next_prompt(const Question& question, const GenerateOptions& options) {
     NextPrompt prompt;
-    prompt.question = {Turn::Role::User, question.text, question.pictures.size(), std::nullopt};
-    const std::vector<PromptSegment> segments = conversation->prompt(prompt.question, options.thinking);
+    prompt.question = {Turn::Role::User, question.text, question.pictures.size(), std::nullopt, {}};
+    if (!question.message.empty()) {
+        prompt.question = turns_of("[" + question.message + "]", "the message").at(0);
+    }
+    const TemplateOptions heard{options.thinking, options.tools, options.chat_template_kwargs};
+    const std::vector<PromptSegment> segments = conversation->prompt(prompt.question, heard);
     prompt.thinking = opens_thinking(segments);
     prompt.text = text_of(segments);
     prompt.ids = engine.encode(segments_of(segments), seen);
@@ -205,7 +211,7 @@ Runner::Session::NextPrompt Runner::Session::next_prompt(const Question& questio
     }
     prompt.answer_at = prompt.ids.size() - 1;
     if (!one_question) {
-        const std::vector<PromptSegment> closed = conversation->prompt(prompt.question, options.thinking, false);
+        const std::vector<PromptSegment> closed = conversation->prompt(prompt.question, heard, false);
         std::string text = text_of(closed);
         if (prompt.text.starts_with(text)) {
             prompt.answer_at =
@@ -314,7 +320,7 @@ Answer Runner::Session::ask(const Question& question, const GenerateOptions& opt
     history_text = prompt.text + engine.tokenizer().decode(std::span(answer.ids).first(answer.ids.size() - 1));
     AnswerParts parts = split_answer(answer.text, prompt.thinking);
     conversation->add(std::move(prompt.question));
-    conversation->add({Turn::Role::Assistant, std::move(parts.content), 0, std::move(parts.reasoning)});
+    conversation->add({Turn::Role::Assistant, std::move(parts.content), 0, std::move(parts.reasoning), {}});
     return answer;
 }
 
@@ -365,8 +371,8 @@ bool Runner::remembers() const {
     return !session_->fresh;
 }
 
-void Runner::begin(std::optional<std::string> system) {
-    guarded("cannot begin a conversation", [&]() { session_->begin(std::move(system)); });
+void Runner::begin(std::optional<std::string> system, const std::string& messages) {
+    guarded("cannot begin a conversation", [&]() { session_->begin(std::move(system), messages); });
 }
 
 Answer Runner::ask(const Question& question, const GenerateOptions& options, const TextSink& sink) {

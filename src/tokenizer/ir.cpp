@@ -100,8 +100,8 @@ private:
 class TokenizerBuilder {
 public:
     TokenizerBuilder(const TokenizerFile& file, const TokenizerSettings& settings,
-                     const TokenizerVocabulary& vocabulary)
-        : file_(file), settings_(settings), vocabulary_(vocabulary) {}
+                     const TokenizerVocabulary& vocabulary, Padding padding)
+        : file_(file), settings_(settings), vocabulary_(vocabulary), padding_(padding) {}
 
     std::shared_ptr<ov::Model> tokenizer() const {
         const auto input = graph::parameter(ov::element::string, kList, "string_input");
@@ -426,12 +426,14 @@ private:
         const Value longest = std::make_shared<ov::op::v1::ReduceMax>(lengths, graph::integer32(0), false)->output(0);
         const Value padding = graph::integer32(static_cast<std::int32_t>(vocabulary_.pad_id.value_or(0)));
         return extension("RaggedToDense", {combined[0], combined[1], combined[2], longest, padding},
-                         {{"pad_right", "false"}, {"m_pad_max_length", "false"}}, {{i32, kTable}, {boolean, kTable}});
+                         {{"pad_right", padding_ == Padding::Right ? "true" : "false"}, {"m_pad_max_length", "false"}},
+                         {{i32, kTable}, {boolean, kTable}});
     }
 
     const TokenizerFile& file_;
     const TokenizerSettings& settings_;
     const TokenizerVocabulary& vocabulary_;
+    Padding padding_;
 };
 
 [[noreturn]] void fail_without_file(const fs::path& directory) {
@@ -447,7 +449,7 @@ private:
 }  // namespace
 
 TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory,
-                                       std::optional<std::uint64_t> embedding_rows) {
+                                       std::optional<std::uint64_t> embedding_rows, Padding padding) {
     const fs::path path = checkpoint_directory / "tokenizer.json";
     if (!is_there(path)) {
         fail_without_file(checkpoint_directory);
@@ -465,7 +467,7 @@ TokenizerModels build_tokenizer_models(const fs::path& checkpoint_directory,
     input.throw_if_any(ErrorKind::Input, what);
     unsupported.throw_if_any(ErrorKind::Unsupported, what);
 
-    const TokenizerBuilder builder(file, settings, vocabulary);
+    const TokenizerBuilder builder(file, settings, vocabulary, padding);
     std::map<std::string, std::int64_t> added;
     for (const AddedToken& token : vocabulary.added) {
         added[token.content] = token.id;

@@ -18,8 +18,11 @@
 
 namespace deltavino::tokenizer {
 
+// Where shorter texts of a batch are filled up.
+enum class Padding { Left, Right };
+
 struct TokenizerModels {
-    // texts [batch] -> input_ids, attention_mask [batch, tokens], i64, padded on the left.
+    // texts [batch] -> input_ids, attention_mask [batch, tokens], i64, padded on one side.
     std::shared_ptr<ov::Model> tokenizer;
     // ids [batch, tokens] -> string_output [batch].
     std::shared_ptr<ov::Model> detokenizer;
@@ -33,6 +36,7 @@ struct TokenizerModels {
 // Throws ErrorKind::Input or ErrorKind::Unsupported with everything that is wrong. `embedding_rows`: how many
 // ids the model can take; ids beyond it are an error where every prompt uses them, else a note. Empty: unknown.
 TokenizerModels build_tokenizer_models(const std::filesystem::path& checkpoint_directory,
-                                       std::optional<std::uint64_t> embedding_rows = std::nullopt);
+                                       std::optional<std::uint64_t> embedding_rows = std::nullopt,
+                                       Padding padding = Padding::Left);
 
 }  // namespace deltavino::tokenizer

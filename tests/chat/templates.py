@@ -178,6 +178,7 @@ JSON_TOOLS = r"""{%- if tools %}
     {%- if message.content is string %}{%- set words = message.content %}{%- else %}{%- set words = '' %}{%- endif %}
     {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
         {{- '<|im_start|>' + message.role + '\n' + words + '<|im_end|>' + '\n' }}
+    {%- elif message.role == "system" %}
     {%- elif message.role == "assistant" %}
         {%- set thought = '' %}
         {%- if message.reasoning_content is string %}

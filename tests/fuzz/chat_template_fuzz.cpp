@@ -14,7 +14,7 @@ void render(std::string_view text) {
     conversation.begin("You are \xe2\x9c\xa8 helpful.");
     conversation.add({runtime::Turn::Role::User, " Why is 1 < 2?\n", 1, std::nullopt});
     conversation.add({runtime::Turn::Role::Assistant, "Because.", 0, "Let me \xc3\x9f think"});
-    conversation.prompt({runtime::Turn::Role::User, "<|im_end|> {{ 1 }}", 0, std::nullopt}, true);
+    conversation.prompt({runtime::Turn::Role::User, "<|im_end|> {{ 1 }}", 0, std::nullopt}, {true});
 }
 
 }  // namespace

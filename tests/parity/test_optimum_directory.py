@@ -39,9 +39,18 @@ def export_with_optimum(checkpoint: Path, target: Path, task: str) -> Path:
     return target
 
 
+def require_names(checkpoint: Path, theirs: Path, task: str, more: set[str]) -> None:
+    """`ovms --pull` leaves what optimum-intel writes, and graph.pbtxt; ours has the same names and `more`."""
+    ours = theirs.parent / "served"
+    assert run_deltavino("export", "-m", checkpoint, ours, "--task", task, "--ovms").returncode == 0
+    names, wanted = ({path.name for path in folder.iterdir()} for folder in (ours, theirs))
+    assert names == wanted | {"graph.pbtxt"} | more
+
+
 def test_a_text_directory_runs(greedy, tmp_path):
     text_only_checkpoint(tmp_path / "checkpoint")
     model = export_with_optimum(tmp_path / "checkpoint", tmp_path / "model", "text-generation-with-past")
+    require_names(tmp_path / "checkpoint", model, "text-generation-with-past", {"openvino_config.json"})
     for entry in greedy["single"]:
         result = run_deltavino("generate", model, "--raw", "--json", "--precision", "f32", "--ignore-eos", "--max-new-tokens", greedy["new_tokens"], "--prompt", entry["prompt_text"])
         assert result.returncode == 0, result.stderr
@@ -53,6 +62,7 @@ def test_a_text_directory_runs(greedy, tmp_path):
 def test_a_vision_language_directory_runs(tmp_path):
     chats = json.loads((GOLDEN / "kjv-tiny" / "vision.json").read_text())["chats"]
     model = export_with_optimum(KJV, tmp_path / "model", "image-text-to-text")
+    require_names(KJV, model, "image-text-to-text", {"openvino_config.json", "video_preprocessor_config.json"})
     checked = 0
     for chat in chats:
         if len(chat["messages"]) > 1:

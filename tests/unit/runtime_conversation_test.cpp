@@ -39,19 +39,19 @@ TEST(Conversation, GivesMessagesAsTransformersDoes) {
     chat.begin("Be brief.");
     chat.add({Turn::Role::User, "Why?", 2, std::nullopt});
     chat.add({Turn::Role::Assistant, "So.", 0, "Hm"});
-    EXPECT_EQ(text_of(chat.prompt({Turn::Role::User, "And?", 0, std::nullopt}, std::nullopt)),
+    EXPECT_EQ(text_of(chat.prompt({Turn::Role::User, "And?", 0, std::nullopt}, {std::nullopt})),
               R"([{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "image"}, )"
               R"({"type": "image"}, {"type": "text", "text": "Why?"}]}, {"role": "assistant", "content": "So.", )"
               R"("reasoning_content": "Hm"}, {"role": "user", "content": "And?"}]False<end>)");
     chat.begin(std::nullopt);
-    EXPECT_EQ(text_of(conversation("{{ enable_thinking }}").prompt({}, false)), "False");
-    EXPECT_EQ(text_of(conversation("{{ add_generation_prompt }}").prompt({}, false, false)), "False");
+    EXPECT_EQ(text_of(conversation("{{ enable_thinking }}").prompt({}, {false})), "False");
+    EXPECT_EQ(text_of(conversation("{{ add_generation_prompt }}").prompt({}, {false}, false)), "False");
 }
 
 TEST(Conversation, MarksWhatMessagesBrought) {
     const Conversation chat =
         conversation("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content|trim }}<|im_end|>\n{% endfor %}");
-    const auto segments = chat.prompt({Turn::Role::User, " a<|im_end|> ", 0, std::nullopt}, std::nullopt);
+    const auto segments = chat.prompt({Turn::Role::User, " a<|im_end|> ", 0, std::nullopt}, {std::nullopt});
     ASSERT_EQ(segments.size(), 3u);
     EXPECT_EQ(segments[0].text, "<|im_start|>user\n");
     EXPECT_TRUE(segments[0].control);
@@ -63,7 +63,7 @@ TEST(Conversation, MarksWhatMessagesBrought) {
 
 TEST(Conversation, RefusesTextThatIsNotUtf8) {
     try {
-        conversation("x").prompt({Turn::Role::User, "\xff", 0, std::nullopt}, std::nullopt);
+        conversation("x").prompt({Turn::Role::User, "\xff", 0, std::nullopt}, {std::nullopt});
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::Usage);
@@ -80,9 +80,9 @@ TEST(Conversation, WritesQwensTurnsWithoutATemplate) {
         "<|im_start|>system\nBe brief.<|im_end|>\n"
         "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Why?<|im_end|>\n"
         "<|im_start|>assistant\nSo.<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n";
-    EXPECT_EQ(text_of(chat.prompt(question, std::nullopt, false)), turns);
-    EXPECT_EQ(text_of(chat.prompt(question, std::nullopt)), turns + "<|im_start|>assistant\n<think>\n");
-    EXPECT_EQ(text_of(chat.prompt(question, false)), turns + "<|im_start|>assistant\n<think>\n\n</think>\n\n");
+    EXPECT_EQ(text_of(chat.prompt(question, {std::nullopt}, false)), turns);
+    EXPECT_EQ(text_of(chat.prompt(question, {std::nullopt})), turns + "<|im_start|>assistant\n<think>\n");
+    EXPECT_EQ(text_of(chat.prompt(question, {false})), turns + "<|im_start|>assistant\n<think>\n\n</think>\n\n");
 }
 
 TEST(TokensToKeep, AreAllOrThoseOfThePlaceOrNone) {

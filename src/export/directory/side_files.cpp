@@ -140,14 +140,28 @@ std::vector<std::string> copy_side_files(const fs::path& checkpoint, const fs::p
     return TemplateFiles(output).complete();
 }
 
-std::string text_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied) {
+void join_pairs(const fs::path& output) {
+    const fs::path path = output / "tokenizer_config.json";
+    Json json = is_there(path) ? read_json_object(path) : Json::object();
+    if (json.contains("add_bos_token") && json["add_bos_token"].is_boolean()) {
+        return;
+    }
+    json["add_bos_token"] = false;
+    write_text_file(path, json.dump(2) + "\n");
+}
+
+std::string text_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied,
+                             models::Task task) {
     const Json json = parse_json(config_json, "config.json");
     Json text = json.contains("text_config") && json["text_config"].is_object() ? json["text_config"] : json;
     text["model_type"] = config.text.model_type;
-    text["architectures"] = Json::array({checkpoint::require_family(config.text.model_type).text_class});
+    const checkpoint::Family& family = checkpoint::require_family(config.text.model_type);
+    text["architectures"] = Json::array({task == models::Task::FeatureExtraction    ? family.base_class
+                                         : task == models::Task::TextClassification ? family.classifier_class
+                                                                                    : family.text_class});
     text["tie_word_embeddings"] = tied;
-    for (const char* key :
-         {"dtype", "torch_dtype", "transformers_version", "bos_token_id", "eos_token_id", "pad_token_id"}) {
+    for (const char* key : {"dtype", "torch_dtype", "transformers_version", "bos_token_id", "eos_token_id",
+                            "pad_token_id", "id2label", "label2id", "problem_type"}) {
         if ((!text.contains(key) || text[key].is_null()) && json.contains(key)) {
             text[key] = json[key];
         }

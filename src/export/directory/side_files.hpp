@@ -2,6 +2,7 @@
 #pragma once
 
 #include "checkpoint/config.hpp"
+#include "models/registry.hpp"
 
 #include <filesystem>
 #include <string>
@@ -14,8 +15,14 @@ namespace deltavino::exporter {
 // openvino_genai as in transformers. Returns notes about the template. generation_config.json is not among them.
 std::vector<std::string> copy_side_files(const std::filesystem::path& checkpoint, const std::filesystem::path& output);
 
-// config.json of a text-only export: the text part as a valid top-level config of a text class.
-std::string text_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied);
+// tokenizer_config.json as OVMS reads it of rerankers: a query and a document are one text, without special tokens of
+// other families between them.
+void join_pairs(const std::filesystem::path& output);
+
+// config.json of a text-only export: the text part as a valid top-level config of the class that `task` has in
+// families.hpp.
+std::string text_config_json(const std::string& config_json, const checkpoint::ModelConfig& config, bool tied,
+                             models::Task task = models::Task::TextGeneration);
 
 // qwen3_5 or qwen3_5_moe: the names by which GenAI and optimum-intel choose their classes, whatever
 // generation the checkpoint calls itself.

@@ -59,6 +59,9 @@ Value content_of(Meter& meter, const Turn& turn) {
 }
 
 Value message_of(Meter& meter, const Turn& turn) {
+    if (!turn.message.empty()) {
+        return jinja::from_json(turn.message, "a message", true);
+    }
     Dict message;
     set(message, "role", Value::of(std::string(name_of(turn.role))));
     set(message, "content", content_of(meter, turn));
@@ -66,6 +69,35 @@ Value message_of(Meter& meter, const Turn& turn) {
         set(message, "reasoning_content", Value::of(*turn.reasoning, true));
     }
     return make_dict(meter, std::move(message));
+}
+
+Value tools_of(const std::string& json) {
+    const Json tools = parse_json(json, "tools");
+    if (!tools.is_array() ||
+        !std::all_of(tools.begin(), tools.end(), [](const Json& tool) { return tool.is_object(); })) {
+        fail(ErrorKind::Input, "cannot use the tools: expected a JSON array of objects");
+    }
+    return tools.empty() ? Value::none() : jinja::from_json(json, "tools", true);
+}
+
+void add_variables(const TemplateOptions& options, RenderInput& input) {
+    const Json given = parse_json(options.variables, "chat template variables");
+    if (!given.is_object()) {
+        fail(ErrorKind::Input, "cannot use the variables for the chat template: expected a JSON object");
+    }
+    for (const auto& [name, value] : given.items()) {
+        const bool taken = name == "messages" || name == "tools" || name == "add_generation_prompt" ||
+                           (name == "enable_thinking" && options.thinking);
+        if (taken) {
+            fail(ErrorKind::Usage, "cannot use '{}' as a variable for the chat template: it is given in another way",
+                 name);
+        }
+        const auto same = [&name](const auto& variable) {
+            return variable.first == name;
+        };
+        std::erase_if(input.variables, same);
+        input.variables.emplace_back(name, jinja::from_json(value.dump(), "chat template variables", true));
+    }
 }
 
 }  // namespace
@@ -124,14 +156,29 @@ bool opens_thinking(const std::vector<PromptSegment>& prompt) {
     return end.ends_with(kThinkBegin);
 }
 
-void Conversation::begin(const std::optional<std::string>& system) {
-    turns_.clear();
-    if (system) {
-        turns_.push_back({Turn::Role::System, *system, 0, std::nullopt});
+std::vector<Turn> turns_of(const std::string& messages, const std::string& where) {
+    const Json json = parse_json(messages, where);
+    std::vector<Turn> turns;
+    bool good = json.is_array();
+    for (const Json& message : good ? json : Json::array()) {
+        good = good && message.is_object() && message.contains("role") && message["role"].is_string();
+        turns.push_back({Turn::Role::User, {}, 0, std::nullopt, message.dump()});
     }
+    if (!good) {
+        fail(ErrorKind::Input, "cannot use {}: expected a JSON array of messages, objects with a role", where);
+    }
+    return turns;
 }
 
-std::vector<PromptSegment> Conversation::prompt(const Turn& question, std::optional<bool> thinking,
+void Conversation::begin(const std::optional<std::string>& system, const std::vector<Turn>& said) {
+    turns_.clear();
+    if (system) {
+        turns_.push_back({Turn::Role::System, *system, 0, std::nullopt, {}});
+    }
+    turns_.insert(turns_.end(), said.begin(), said.end());
+}
+
+std::vector<PromptSegment> Conversation::prompt(const Turn& question, const TemplateOptions& options,
                                                 bool add_generation_prompt) const {
     Meter meter("the conversation");
     std::vector<Value> messages;
@@ -150,8 +197,14 @@ std::vector<PromptSegment> Conversation::prompt(const Turn& question, std::optio
     for (const auto& [name, token] : special_tokens_) {
         input.variables.emplace_back(name, Value::of(token));
     }
-    if (thinking) {
-        input.variables.emplace_back("enable_thinking", Value::of(*thinking));
+    if (options.thinking) {
+        input.variables.emplace_back("enable_thinking", Value::of(*options.thinking));
+    }
+    if (!options.tools.empty()) {
+        input.tools = tools_of(options.tools);
+    }
+    if (!options.variables.empty()) {
+        add_variables(options, input);
     }
     return format_.render(input);
 }

@@ -33,7 +33,18 @@ struct Turn {
     std::string text;
     std::size_t pictures = 0;              // before the text
     std::optional<std::string> reasoning;  // of an assistant
+    std::string message;                   // the whole message as a JSON object, in place of all above; empty: none
 };
+
+// What else a template hears.
+struct TemplateOptions {
+    std::optional<bool> thinking;  // its variable enable_thinking; empty: undefined
+    std::string tools;             // a JSON array; empty: none
+    std::string variables;         // a JSON object with more variables; empty: none
+};
+
+// The messages of a JSON array. `where` stands in messages. Throws ErrorKind::Input for anything else.
+std::vector<Turn> turns_of(const std::string& messages, const std::string& where);
 
 class Conversation {
 public:
@@ -41,13 +52,14 @@ public:
     Conversation(ChatTemplate format, std::vector<std::pair<std::string, std::string>> special_tokens)
         : format_(std::move(format)), special_tokens_(std::move(special_tokens)) {}
 
-    void begin(const std::optional<std::string>& system);
+    // `said`: turns after the system turn.
+    void begin(const std::optional<std::string>& system, const std::vector<Turn>& said = {});
     void add(Turn turn) { turns_.push_back(std::move(turn)); }
 
     // The prompt that asks `question` after everything before, as apply_chat_template() of transformers
-    // writes it. `thinking`: its variable enable_thinking, undefined when empty. Throws ErrorKind::Usage for
-    // text that is not UTF-8, and what ChatTemplate::render() throws.
-    std::vector<PromptSegment> prompt(const Turn& question, std::optional<bool> thinking,
+    // writes it. Throws ErrorKind::Usage for text that is not UTF-8 and for variables that are not the caller's,
+    // ErrorKind::Input for JSON that is not what it should be, and what ChatTemplate::render() throws.
+    std::vector<PromptSegment> prompt(const Turn& question, const TemplateOptions& options,
                                       bool add_generation_prompt = true) const;
 
 private:
