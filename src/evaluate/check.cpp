@@ -13,6 +13,7 @@
 #include "base/file.hpp"
 #include "base/guard.hpp"
 #include "base/text.hpp"
+#include "evaluate/adapter_check.hpp"
 #include "evaluate/advice.hpp"
 #include "evaluate/comparison.hpp"
 #include "evaluate/directory_model.hpp"
@@ -55,6 +56,9 @@ public:
             add(found);
             predicts_ = std::all_of(found.begin(), found.end(),
                                     [](const CheckItem& item) { return item.finding != Finding::Bad; });
+        }
+        if (!options_.adapter.empty()) {
+            add(check_adapter(*model.language(), options_.adapter));
         }
         const Ids ids = read_text();
         report_.tokens = ids.size();
