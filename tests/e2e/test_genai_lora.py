@@ -177,9 +177,10 @@ def test_stateful(tuned):
         assert tokens == expected[0] and scores == pytest.approx(expected[1], abs=near, rel=0)
 
 
-def test_vision_language(tuned, tmp_path, kjv_vlm):
+def test_vision_language(tuned, tmp_path):
     """The adapter goes into the language model of a directory that also reads pictures."""
-    merged = export(KJV, tmp_path / "merged", "--lora", tuned.folder)
+    base = export(KJV, tmp_path / "base", "--weight-format", "fp32")
+    merged = export(KJV, tmp_path / "merged", "--weight-format", "fp32", "--lora", tuned.folder)
     adapter = genai.Adapter(str(tuned.file))
     question = "And it came to pass"
 
@@ -187,10 +188,10 @@ def test_vision_language(tuned, tmp_path, kjv_vlm):
         (found,) = pipeline.generate([question], [greedy_config(24, logprobs=1, **more)])
         return found.m_generation_ids[0], found.m_scores[0]
 
-    pipeline = paged(kjv_vlm, {"adapters": genai.AdapterConfig(adapter, ALPHA)})
+    pipeline = paged(base, {"adapters": genai.AdapterConfig(adapter, ALPHA)})
     on = answers(pipeline, adapters=genai.AdapterConfig(adapter, ALPHA))
     off = answers(pipeline, adapters=genai.AdapterConfig(adapter, 0.0))
-    assert off == answers(paged(kjv_vlm))
+    assert off == answers(paged(base))
     text, score = answers(paged(merged))
     assert on == (text, pytest.approx(score, abs=20 * NEAR)) and abs(score - off[1]) > 0.01
 
