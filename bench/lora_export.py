@@ -3,9 +3,9 @@
 
     bench/lora_export.py [--layers 12] [--rank 16] [--format int4] [--rounds 2] [--work DIR]
 
-The checkpoint is bench/sparse_checkpoint.py's 35b-a3b, nearly all holes (--layers: a multiple of 4); the adapter has random bfloat16 factors for
-every matrix of attention, delta rule and shared experts (fused experts cannot be merged). Processor seconds are
-steadier than the clock on a machine that has other work. Needs numpy.
+The checkpoint is bench/sparse_checkpoint.py's 35b-a3b, nearly all holes; the adapter has random bfloat16 factors for
+every matrix of attention, delta rule and shared experts (fused experts cannot be merged). LAYERS is a multiple of 4.
+Processor seconds are steadier than the clock on a machine that has other work. Needs numpy.
 """
 
 import argparse

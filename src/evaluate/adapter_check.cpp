@@ -1,7 +1,7 @@
-// Source of the rules: the sources of openvino_genai 2026.4 (`LoRAWeightGetterDefault`). Its pipelines cut 'base_model.model.' off the names
-// of an adapter's tensors and drop those that do not begin so; what is left is looked for inside the names of MatMul
-// nodes, as it stands or with underscores for dots, and the first in the order of names wins. Nothing is read of
-// adapter_config.json, and what matches nothing is dropped with a warning at most.
+// Source of the rules: the sources of openvino_genai 2026.4 (`LoRAWeightGetterDefault`). Its pipelines cut
+// 'base_model.model.' off the names of an adapter's tensors and drop those that do not begin so; what is left is looked
+// for inside the names of MatMul nodes, as it stands or with underscores for dots, and the first in the order of names
+// wins. Nothing is read of adapter_config.json, and what matches nothing is dropped with a warning at most.
 #include "evaluate/adapter_check.hpp"
 
 #include "base/error.hpp"
