@@ -96,9 +96,12 @@ private:
 
     void describe() {
         report_.openvino = openvino_version();
-        report_.command = fmt::format("deltavino check {}{}{} --tokens {} --device {}", options_.model.string(),
-                                      options_.against.empty() ? "" : " --against ", options_.against.string(),
-                                      options_.tokens, options_.device);
+        const auto given = [](const char* option, const fs::path& value) {
+            return value.empty() ? std::string() : fmt::format(" {} {}", option, value.string());
+        };
+        report_.command = fmt::format("deltavino check {}{}{}{} --tokens {} --device {}", options_.model.string(),
+                                      given("--against", options_.against), given("--lora", options_.lora),
+                                      given("--adapter", options_.adapter), options_.tokens, options_.device);
         runtime::openvino_call(ErrorKind::Usage, fmt::format("use device '{}'", options_.device),
                                [&] { report_.device = core_.get_property(options_.device, ov::device::full_name); });
     }

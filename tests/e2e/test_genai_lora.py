@@ -202,6 +202,7 @@ def test_vision_language(tuned, tmp_path):
 def adapter_items(model: Path, adapter: Path, *more: object) -> tuple[int, dict[str, tuple[str, str]]]:
     result = run_deltavino("check", model, "--adapter", adapter, "--tokens", 4, "--json", *more)
     report = json.loads(result.stdout)
+    assert f" --adapter {adapter} " in report["command"]
     items = [item for item in report["items"] if item["part"] == "adapter"]
     return result.returncode, {item["subject"]: (item["finding"].lower(), item["says"]) for item in items}
 
