@@ -107,7 +107,8 @@ def runnable(
     if _deltavino.is_exported(path):
         if weight_format or sym or group_size is not None or lora or task or revision:
             raise UsageError(
-                f"weight_format, sym, group_size, lora, task and revision are for checkpoints, but '{path}' is exported already"
+                "weight_format, sym, group_size, lora, task and revision are for checkpoints, "
+                f"but '{path}' is exported already"
             )
         return path, None
     wanted = compression(weight_format or "int4", sym, group_size, None, None, None, False, (), None)
