@@ -12,7 +12,12 @@ namespace deltavino::app {
 
 int run_eval(const EvalCommand& command) {
     EvaluationOptions options = command.options;
-    const std::vector<CachedDirectory> directories = runnable(options.models, command.recipe);
+    RunRecipe recipe = command.recipe;
+    if (!options.against.empty()) {
+        options.lora = recipe.wanted.lora;
+        std::erase(recipe.given, "--lora");  // it has a checkpoint to go into, whatever the models are
+    }
+    const std::vector<CachedDirectory> directories = runnable(options.models, recipe);
     std::transform(directories.begin(), directories.end(), options.models.begin(),
                    [](const CachedDirectory& model) { return model.directory; });
     EvaluationReport report;

@@ -34,6 +34,8 @@ void recipe_options(Command& command, RunRecipe& recipe) {
     });
     command.value("--group-size", "N", "As in export: 4 bit, columns that share a scale",
                   noted("--group-size", whole_into(wanted.compression.group_size)));
+    command.value("--lora", "DIR", "Merge this PEFT LoRA adapter into the checkpoint",
+                  noted("--lora", path_into(wanted.lora)));
     command.value("--task", "TASK", "As in export: text-generation-with-past leaves out a vision tower [auto]",
                   noted("--task", text_into(wanted.task)));
     command.choices({"auto", "text-generation-with-past", "image-text-to-text"});
@@ -107,6 +109,10 @@ Command check_options(CheckCommand& out) {
     hub_options(command, out.hub);
     command.value("--lora", "DIR", "With --against: the adapter that export --lora merged into it",
                   path_into(options.lora));
+    command.value("--adapter", "FILE",
+                  "A LoRA adapter (.safetensors, or its folder) for openvino_genai to apply at run time: whether it "
+                  "fits the model",
+                  path_into(options.adapter));
     command.value("--text", "FILE", "UTF-8 text to read [a built-in one]", path_into(options.text));
     command.value("--prompt", "TEXT", "Text to read", text_into(options.prompt));
     command.value("--image", "FILE", "Picture to look at, with a vision-language directory [a built-in one]",

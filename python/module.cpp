@@ -119,6 +119,7 @@ void bind_options(nb::module_& m) {
         .def_rw("model", &CheckOptions::model)
         .def_rw("against", &CheckOptions::against)
         .def_rw("lora", &CheckOptions::lora)
+        .def_rw("adapter", &CheckOptions::adapter)
         .def_rw("text", &CheckOptions::text)
         .def_rw("prompt", &CheckOptions::prompt)
         .def_rw("image", &CheckOptions::image)
@@ -130,6 +131,7 @@ void bind_options(nb::module_& m) {
         .def_rw("text", &EvaluationOptions::text)
         .def_rw("models", &EvaluationOptions::models)
         .def_rw("against", &EvaluationOptions::against)
+        .def_rw("lora", &EvaluationOptions::lora)
         .def_rw("window", &EvaluationOptions::window)
         .def_rw("windows", &EvaluationOptions::windows)
         .def_rw("device", &EvaluationOptions::device)
@@ -262,8 +264,9 @@ void bind_calls(nb::module_& m) {
     m.def("is_exported", &is_exported);
     m.def("export_to_cache",
           [](const std::string& model, const std::string& revision, const std::filesystem::path& cache_dir,
-             const std::string& task, const CompressionOptions& compression, unsigned threads, Sink& sink) {
-              const CachedExport wanted{model, {revision, cache_dir}, task, compression, threads};
+             const std::string& task, const CompressionOptions& compression, unsigned threads,
+             const std::filesystem::path& lora, Sink& sink) {
+              const CachedExport wanted{model, {revision, cache_dir}, task, compression, threads, lora};
               return sink.run([&] { return export_to_cache(wanted, sink); });
           });
     m.def("check",

@@ -21,7 +21,8 @@ struct CachedExport {
     HubOptions hub;
     std::string task = "auto";
     CompressionOptions compression;
-    unsigned threads = 0;  // of the export; changes nothing in the result. 0: one per core
+    unsigned threads = 0;        // of the export; changes nothing in the result. 0: one per core
+    std::filesystem::path lora;  // a folder with a LoRA adapter to merge; empty: none
 };
 
 // Whether the folder holds an export, whoever wrote it: an openvino_*.xml or an openvino_config.json.

@@ -19,6 +19,7 @@ struct CheckOptions {
     std::filesystem::path model;    // an exported directory, whoever wrote it
     std::filesystem::path against;  // the checkpoint; empty: structure and forms only
     std::filesystem::path lora;     // an adapter that was merged into the checkpoint; empty: none
+    std::filesystem::path adapter;  // a LoRA adapter that openvino_genai is to apply at run time; empty: none
     std::filesystem::path text;     // UTF-8 text to read; empty with an empty prompt: a built-in one
     std::string prompt;
     std::filesystem::path image;  // to look at, with a vision-language directory; empty: a built-in one
@@ -31,7 +32,7 @@ enum class Finding { Good, Note, Bad };
 
 // One thing that was looked at.
 struct CheckItem {
-    std::string part;     // structure, weights, vision tower, multi-token prediction, forms, tokenizer
+    std::string part;     // structure, weights, vision tower, multi-token prediction, forms, tokenizer, adapter
     std::string subject;  // what was looked at, for example "layer 3, mixer"
     Finding finding = Finding::Good;
     std::string says;  // expected and found

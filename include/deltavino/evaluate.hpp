@@ -15,6 +15,7 @@ struct EvaluationOptions {
     std::filesystem::path text;
     std::vector<std::filesystem::path> models;  // exported directories; without `against` the first is the reference
     std::filesystem::path against;              // a checkpoint to be the reference, computed in float32; may be empty
+    std::filesystem::path lora;                 // a LoRA adapter to merge into `against`; empty: none
     std::size_t window = 256;                   // tokens per window; every window starts with empty states
     std::size_t windows = 0;                    // at most this many; 0: all of the text
     std::string device = "CPU";

@@ -204,6 +204,7 @@ def check(
     *,
     against: Path | None = None,
     lora: Path | None = None,
+    adapter: Path | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
     text: Path | None = None,
@@ -220,6 +221,8 @@ def check(
 
     `image`: a picture for vision-language directories to look at, in place of the built-in one.
     `lora`: the adapter that export(lora=...) merged into `against`.
+    `adapter`: a .safetensors file, or its folder, that openvino_genai is to apply while it runs `model`: whether its
+    names and shapes fit.
     `report`: an HTML file to write, with plots.
     """
     if lora is not None and against is None:
@@ -230,6 +233,7 @@ def check(
         model=model,
         against=resolve(against, revision, cache_dir, hears) if against is not None else None,
         lora=lora,
+        adapter=adapter,
         text=text,
         prompt=prompt,
         image=image,
@@ -256,6 +260,7 @@ def eval(
     weight_format: StoredFormat | None = None,
     sym: bool = False,
     group_size: int | None = None,
+    lora: Path | None = None,
     task: Task | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
@@ -265,15 +270,20 @@ def eval(
     """Compares models on a text: perplexity, and distance from the reference.
 
     The reference is the checkpoint `against`, else the first of `models`. Those that are checkpoints or Hub ids are
-    exported first, as Runner does.
+    exported first, as Runner does. `lora`: a folder with a PEFT LoRA adapter that is merged into these, and into
+    `against`.
     """
     hears = sink(progress, note)
-    in_use = [runnable(path, weight_format, sym, group_size, task, revision, cache_dir, 0, hears) for path in models]
+    in_use = []
+    for path in models:
+        adapter = None if against is not None and _deltavino.is_exported(path) else lora
+        in_use.append(runnable(path, weight_format, sym, group_size, adapter, task, revision, cache_dir, 0, hears))
     options = fill(
         _deltavino.EvaluationOptions(),
         models=[directory for directory, _ in in_use],
         text=text,
         against=resolve(against, revision, cache_dir, hears) if against is not None else None,
+        lora=lora if against is not None else None,
         window=window,
         windows=windows,
         device=device,

@@ -99,6 +99,7 @@ def runnable(
     weight_format: str | None,
     sym: bool,
     group_size: int | None,
+    lora: Path | None,
     task: str | None,
     revision: str | None,
     cache_dir: Path | None,
@@ -111,16 +112,18 @@ def runnable(
     """
     path = os.fspath(model)
     if _deltavino.is_exported(path):
-        if weight_format or sym or group_size is not None or task or revision:
+        if weight_format or sym or group_size is not None or lora or task or revision:
             raise UsageError(
-                f"weight_format, sym, group_size, task and revision are for checkpoints, but '{path}' is exported already"
+                "weight_format, sym, group_size, lora, task and revision are for checkpoints, "
+                f"but '{path}' is exported already"
             )
         return path, None
     wanted = compression(weight_format or "int4", sym, group_size, None, None, None, False, (), None)
     if weight_format == "stored":
         wanted.weight_format = ""
     cache = os.fspath(cache_dir or "")
-    cached = _deltavino.export_to_cache(path, revision or "", cache, task or "auto", wanted, threads, hears)
+    adapter = os.fspath(lora or "")
+    cached = _deltavino.export_to_cache(path, revision or "", cache, task or "auto", wanted, threads, adapter, hears)
     return str(cached.directory), cached
 
 

@@ -38,13 +38,14 @@ class Runner:
         weight_format: StoredFormat | None = None,
         sym: bool = False,
         group_size: int | None = None,
+        lora: Path | None = None,
         task: Task | None = None,
         revision: str | None = None,
         cache_dir: Path | None = None,
         note: Note | None = None,
     ) -> None:
         directory, self._use = runnable(
-            model, weight_format, sym, group_size, task, revision, cache_dir, threads, sink(None, note)
+            model, weight_format, sym, group_size, lora, task, revision, cache_dir, threads, sink(None, note)
         )
         options = fill(
             _deltavino.RunnerOptions(),
@@ -173,6 +174,7 @@ def generate(
     weight_format: StoredFormat | None = None,
     sym: bool = False,
     group_size: int | None = None,
+    lora: Path | None = None,
     task: Task | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
@@ -202,6 +204,7 @@ def generate(
         weight_format=weight_format,
         sym=sym,
         group_size=group_size,
+        lora=lora,
         task=task,
         revision=revision,
         cache_dir=cache_dir,

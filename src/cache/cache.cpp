@@ -47,10 +47,11 @@ void make_entry(const CachedExport& wanted, const fs::path& checkpoint, const Js
     options.output = entry;
     options.task = wanted.task;
     options.compression = wanted.compression;
+    options.lora = wanted.lora;
     options.threads = wanted.threads;
     options.force = true;  // an entry of which something is missing
     options.before_publishing = [&](const fs::path& directory) {
-        if (cache::checkpoint_identity(checkpoint) != identity["checkpoint"]) {
+        if (cache::export_identity(cache::checkpoint_identity(checkpoint), wanted) != identity) {
             fail(ErrorKind::Input, "cannot export '{}': its files were changed meanwhile (a download that still runs?)",
                  wanted.model);
         }

@@ -109,6 +109,9 @@ Json recipe_identity(const CachedExport& wanted) {
             recipe["calibration_text"] = file_identity(compression.calibrate, false);
         }
     }
+    if (!wanted.lora.empty()) {
+        recipe["lora"] = checkpoint_identity(wanted.lora);
+    }
     if (compression.dynamic_quantization) {
         recipe["dynamic_quantization"] = *compression.dynamic_quantization;
     }

@@ -13,6 +13,7 @@
 #include "base/file.hpp"
 #include "base/guard.hpp"
 #include "base/text.hpp"
+#include "evaluate/adapter_check.hpp"
 #include "evaluate/advice.hpp"
 #include "evaluate/comparison.hpp"
 #include "evaluate/directory_model.hpp"
@@ -56,6 +57,9 @@ public:
             predicts_ = std::all_of(found.begin(), found.end(),
                                     [](const CheckItem& item) { return item.finding != Finding::Bad; });
         }
+        if (!options_.adapter.empty()) {
+            add(check_adapter(*model.language(), options_.adapter));
+        }
         const Ids ids = read_text();
         report_.tokens = ids.size();
         const std::vector<std::size_t> wanted = compared_positions(ids.size(), kWhole);
@@ -92,9 +96,12 @@ private:
 
     void describe() {
         report_.openvino = openvino_version();
-        report_.command = fmt::format("deltavino check {}{}{} --tokens {} --device {}", options_.model.string(),
-                                      options_.against.empty() ? "" : " --against ", options_.against.string(),
-                                      options_.tokens, options_.device);
+        const auto given = [](const char* option, const fs::path& value) {
+            return value.empty() ? std::string() : fmt::format(" {} {}", option, value.string());
+        };
+        report_.command = fmt::format("deltavino check {}{}{}{} --tokens {} --device {}", options_.model.string(),
+                                      given("--against", options_.against), given("--lora", options_.lora),
+                                      given("--adapter", options_.adapter), options_.tokens, options_.device);
         runtime::openvino_call(ErrorKind::Usage, fmt::format("use device '{}'", options_.device),
                                [&] { report_.device = core_.get_property(options_.device, ov::device::full_name); });
     }

@@ -146,7 +146,7 @@ private:
     // Opens the models and cuts the text into windows.
     std::vector<Ids> read() {
         if (!options_.against.empty()) {
-            truth_.emplace(options_.against, std::filesystem::path(), options_.threads,
+            truth_.emplace(options_.against, options_.lora, options_.threads,
                            [this] { return progress_.cancelled(); });
         }
         Tokenizer tokenizer(core_, options_.models.front());
