@@ -20,7 +20,7 @@ exports; those of optimum-intel are then made once. --json keeps the numbers; be
 them. --only makes the rows whose format begins with PREFIX; the others of the JSON file stay as they are. "seconds" and
 "peak_mb" are the processor time and the memory of whoever wrote the calibrated directories.
 
-llama.cpp is not among them: its k-quants cut rows into blocks of 256 columns, and this model has 128.
+The formats of ggml are not among them: its k-quants cut rows into blocks of 256 columns, and this model has 128.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 
 The language model is exported in float32 with one class of weights in one storage (`--keep`), and compared with the
 float32 export by `deltavino eval`, all in one run over the same windows. For each: KL, bytes, the mean squared relative
-error of the weights, and the coefficient KL / error that src/export/budget_table.cpp takes its numbers from. NAME is
+error of the weights, and the coefficient KL / error that src/export/weight_class.cpp takes its numbers from. NAME is
 the model's entry in the JSON file; the others stay as they are.
 
 --recipes measures the named recipes instead, each beside `--target-size` of its very size.

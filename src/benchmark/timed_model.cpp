@@ -26,7 +26,7 @@ ov::Tensor tensor_of(std::span<const std::int64_t> values, const ov::Shape& shap
 TimedModel::TimedModel(const BenchOptions& options, runtime::StopCheck stop) : stop_(std::move(stop)) {
     const bool vision = is_there(options.model / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = vision ? names::kLanguageModel : names::kTextModel;
-    const runtime::DeviceSettings settings{options.device, options.precision, options.threads, {}};
+    const runtime::DeviceSettings settings{options.device, options.precision, options.threads};
     if (options.profile) {
         openvino_call(ErrorKind::Unsupported, fmt::format("count times on device '{}'", options.device),
                       [&]() { core_.set_property(options.device, ov::enable_profiling(true)); });
@@ -88,7 +88,7 @@ void TimedModel::load_embeddings(const BenchOptions& options) {
     const char* name = names::kTextEmbeddings;
     if (is_there(options.model / (std::string(name) + ".xml"))) {
         ov::CompiledModel compiled = runtime::compile(core_, runtime::read_model(core_, options.model, name), name,
-                                                      {options.device, options.precision, options.threads, {}});
+                                                      {options.device, options.precision, options.threads});
         embedder_ = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
                                   [&]() { return compiled.create_infer_request(); });
     } else if (embedding_width_ == 0) {

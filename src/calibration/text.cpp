@@ -85,7 +85,7 @@ Windows text_windows(const std::filesystem::path& file, const std::filesystem::p
 
 Windows self_windows(const std::filesystem::path& directory, std::uint64_t tokens, unsigned threads,
                      const std::function<bool(std::uint64_t done)>& tell) {
-    runtime::Engine engine(directory, {"CPU", "f32", threads, {}});
+    runtime::Engine engine(directory, {"CPU", "f32", threads});
     runtime::SamplingSettings settings;
     settings.sample = true;
     runtime::Sampler sampler(settings, kSeed);

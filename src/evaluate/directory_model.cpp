@@ -108,7 +108,7 @@ std::size_t position_axes(const ov::PartialShape& shape) {
 }
 
 ov::AnyMap exact_properties(ov::Core& core, const std::string& device, const std::string& precision) {
-    return runtime::compile_properties(core, {device, precision, 0, {}});
+    return runtime::compile_properties(core, {device, precision});
 }
 
 std::string LayerPlace::text() const {
@@ -192,7 +192,7 @@ std::vector<std::shared_ptr<ov::Model>> DirectoryModel::models() const {
 }
 
 void DirectoryModel::compile(const std::string& device, const std::string& precision) {
-    const runtime::DeviceSettings settings{device, precision, 0, {}};
+    const runtime::DeviceSettings settings{device, precision};
     const char* name = embeddings_ == nullptr ? names::kTextModel : names::kLanguageModel;
     compiled_ = runtime::compile(core_, language_, name, settings);
     openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),

@@ -146,8 +146,7 @@ private:
     // Opens the models and cuts the text into windows.
     std::vector<Ids> read() {
         if (!options_.against.empty()) {
-            truth_.emplace(options_.against, options_.lora, options_.threads,
-                           [this] { return progress_.cancelled(); });
+            truth_.emplace(options_.against, options_.lora, options_.threads, [this] { return progress_.cancelled(); });
         }
         Tokenizer tokenizer(core_, options_.models.front());
         std::int64_t vocabulary = std::numeric_limits<std::int64_t>::max();

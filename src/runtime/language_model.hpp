@@ -22,7 +22,7 @@ struct DeviceSettings {
     std::string device = "CPU";
     std::string precision;
     unsigned threads = 0;
-    std::filesystem::path compiled_cache;  // a folder in which the device keeps compiled models; empty: none
+    std::filesystem::path compiled_cache{};  // a folder in which the device keeps compiled models; empty: none
 };
 
 // Properties for compile_model, of those that `device` knows. Throws ErrorKind::Unsupported when there is
