@@ -11,10 +11,11 @@ void add_compression(Command& command, CompressionOptions& options) {
                   "fp32, fp16, bf16, int8, int4, nf4 or mxfp4 [every tensor keeps its own type]",
                   text_into(options.weight_format));
     command.choices({"fp32", "fp16", "bf16", "int8", "int4", "nf4", "mxfp4"});
-    command.value("--recipe", "NAME",
-                  "int4: what is stored how; balanced, smallest, fastest or best, see docs/quantization.md [balanced]",
-                  text_into(options.recipe));
-    command.choices({"balanced", "smallest", "fastest", "best"});
+    command.value(
+        "--recipe", "NAME",
+        "int4: what is stored how; balanced, smallest, fastest, best or npu, see docs/quantization.md [balanced]",
+        text_into(options.recipe));
+    command.choices({"balanced", "smallest", "fastest", "best", "npu"});
     command.value("--target-size", "SIZE",
                   "int4: choose bits and groups of each weight so that the models' .bin files take at most SIZE, for "
                   "example 14.5GB, and the model changes least",

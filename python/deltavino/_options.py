@@ -18,7 +18,7 @@ Task: TypeAlias = Literal[
 ]
 Fallback: TypeAlias = Literal["error", "ignore", "adjust"]
 Backup: TypeAlias = Literal["none", "int8_sym", "int8_asym"]
-RecipeName: TypeAlias = Literal["balanced", "smallest", "fastest", "best"]
+RecipeName: TypeAlias = Literal["balanced", "smallest", "fastest", "best", "npu"]
 DynamicQuantization: TypeAlias = Union[int, Literal["off"]]
 ScaleSearch: TypeAlias = Literal["least-error", "nncf"]
 

@@ -206,18 +206,18 @@ std::vector<std::string> Recipe::State::rule_lines() const {
         return lines;
     }
     for (const ClassRule& rule : recipe->rules) {
-        const bool experts = is_of_experts(rule.value) || rule.experts_only;
+        const bool for_experts = is_of_experts(rule.value) || rule.experts_only;
         const bool dense = is_feed_forward(rule.value);
         const bool table = is_table(rule.value);
-        if ((experts && !mixture_of_experts) || (dense && mixture_of_experts) ||
+        if ((for_experts && !mixture_of_experts) || (dense && mixture_of_experts) ||
             (table && (rule.value == WeightClass::TiedTable) != tied_head)) {
             continue;
         }
         const bool symmetric = is_symmetric() || table;
-        const Format format =
+        const Format stored =
             rule.bits == 4 ? (symmetric ? Format::I4 : Format::U4) : (symmetric ? Format::I8 : Format::U8);
         const std::uint64_t group = rule.bits != 4 ? 0 : options.group_size ? group_size() : rule.group;
-        lines.push_back(fmt::format("{}: {}", weight_class_name(rule.value), quant::scheme_text({format, group})));
+        lines.push_back(fmt::format("{}: {}", weight_class_name(rule.value), quant::scheme_text({stored, group})));
     }
     return lines;
 }

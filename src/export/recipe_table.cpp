@@ -37,6 +37,7 @@ std::span<const RecipeRow> recipe_rows() {
           {Attention, 8, 0, true},
           {AttentionOutput, 8, 0, true},
           {SharedExpert, 8, 0, true}}},
+        {"npu", "no zero points and one scale for a whole row, the 4-bit format of NPUs", true, 0, 0, {}},
     };
     return kRows;
 }

@@ -23,7 +23,7 @@ struct RecipeRow {
     std::string_view name;
     std::string_view reason;      // for people
     bool symmetric;               // 4 bit without zero points
-    std::uint64_t group;          // columns of all other 4-bit weights
+    std::uint64_t group;          // columns of all other 4-bit weights; 0: a whole row
     std::uint64_t experts_group;  // the same in mixtures of experts
     std::vector<ClassRule> rules;
 };

@@ -68,6 +68,9 @@ public:
             add(candidate, errors, row.cost * share_of(candidate) / members.at(row.value));
         }
         for (const RecipeRow& row : recipe_rows()) {
+            if (row.group == 0) {
+                break;  // the last rows: for other devices, in a storage that is not measured here
+            }
             known_.push_back(under(row));
         }
     }

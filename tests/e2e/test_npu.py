@@ -26,7 +26,7 @@ NPUW = {
     "INFERENCE_PRECISION_HINT": "f32",
 }
 # What NPUs take: 4 bit, symmetric, one scale for a whole row.
-CHANNEL_WISE = ["--weight-format", "int4", "--sym", "--group-size", "-1"]
+CHANNEL_WISE = ["--weight-format", "int4", "--recipe", "npu"]
 
 
 def continue_greedily(model, device: str, prompts: list[list[int]], count: int, **config: object) -> list[list[int]]:

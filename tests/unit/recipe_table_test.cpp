@@ -49,6 +49,17 @@ std::string refusal(const CompressionOptions& options) {
     return {};
 }
 
+TEST(RecipeTable, NpusGetOneScaleForARow) {
+    CompressionOptions by_hand = int4("");
+    by_hand.sym = true;
+    by_hand.group_size = -1;
+    for (const graph::WeightRequest& weight : {kQuery, kOut, kTable, kHead}) {
+        EXPECT_EQ(stored(int4("npu"), weight, false), stored(by_hand, weight, false));
+    }
+    EXPECT_EQ(stored(int4("npu"), kDown, false, true), stored(by_hand, kDown, false, true));
+    EXPECT_EQ(stored(int4("npu"), kOut), "i4 per channel");
+}
+
 TEST(RecipeTable, TheDefaultIsBalanced) {
     for (const graph::WeightRequest& weight : {kQuery, kOut, kTable}) {
         EXPECT_EQ(stored(int4(""), weight), stored(int4("balanced"), weight));
@@ -111,7 +122,7 @@ TEST(RecipeTable, SaysWhyInItsDescription) {
 }
 
 TEST(RecipeTable, RefusesWhatDoesNotGoTogether) {
-    EXPECT_THAT(refusal(int4("quick")), HasSubstr("expected one of balanced, smallest, fastest, best"));
+    EXPECT_THAT(refusal(int4("quick")), HasSubstr("expected one of balanced, smallest, fastest, best, npu"));
     CompressionOptions options = int4("best");
     options.weight_format = "nf4";
     EXPECT_THAT(refusal(options), HasSubstr("--recipe is for int4"));

@@ -33,14 +33,14 @@ struct Turn {
     std::string text;
     std::size_t pictures = 0;              // before the text
     std::optional<std::string> reasoning;  // of an assistant
-    std::string message;                   // the whole message as a JSON object, in place of all above; empty: none
+    std::string message{};                 // the whole message as a JSON object, in place of all above; empty: none
 };
 
 // What else a template hears.
 struct TemplateOptions {
     std::optional<bool> thinking;  // its variable enable_thinking; empty: undefined
-    std::string tools;             // a JSON array; empty: none
-    std::string variables;         // a JSON object with more variables; empty: none
+    std::string tools{};           // a JSON array; empty: none
+    std::string variables{};       // a JSON object with more variables; empty: none
 };
 
 // The messages of a JSON array. `where` stands in messages. Throws ErrorKind::Input for anything else.
