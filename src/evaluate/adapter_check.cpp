@@ -28,7 +28,7 @@ constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kConfig = "adapter_config.json";
 constexpr std::size_t kMostShown = 6;
 
-CheckItem item(std::string subject, Finding finding, std::string says) {
+CheckItem adapter_item(std::string subject, Finding finding, std::string says) {
     return {"adapter", std::move(subject), finding, std::move(says)};
 }
 
@@ -184,9 +184,9 @@ public:
     void report(std::vector<CheckItem>& items) const {
         const std::size_t all = names_.pairs.size();
         const Finding finding = matched_ == all && all > 0 ? Finding::Good : Finding::Bad;
-        items.push_back(item("names", finding,
-                             all == 0 ? "it has no pair of factors that openvino_genai would read"
-                                      : fmt::format("{} of {} weights are found in the model", matched_, all)));
+        items.push_back(adapter_item("names", finding,
+                                     all == 0 ? "it has no pair of factors that openvino_genai would read"
+                                              : fmt::format("{} of {} weights are found in the model", matched_, all)));
         add(items, "not found", unmatched_);
         add(items, "one factor", halves_);
         add(items, "shapes", misfits_);
@@ -196,7 +196,7 @@ public:
 private:
     static void add(std::vector<CheckItem>& items, const char* subject, const std::vector<std::string>& texts) {
         if (!texts.empty()) {
-            items.push_back(item(subject, Finding::Bad, listed(texts)));
+            items.push_back(adapter_item(subject, Finding::Bad, listed(texts)));
         }
     }
 
@@ -246,17 +246,18 @@ private:
 void check_scale(const fs::path& config_path, const Names& names, std::vector<CheckItem>& items) {
     std::error_code error;
     if (!fs::exists(config_path, error)) {
-        items.push_back(item("alpha", Finding::Note,
-                             fmt::format("there is no '{}' beside the file: the alpha to give to openvino_genai, "
-                                         "lora_alpha / r, is not known",
-                                         kConfig)));
+        items.push_back(
+            adapter_item("alpha", Finding::Note,
+                         fmt::format("there is no '{}' beside the file: the alpha to give to openvino_genai, "
+                                     "lora_alpha / r, is not known",
+                                     kConfig)));
         return;
     }
     checkpoint::LoraConfig config;
     try {
         config = checkpoint::read_lora_config(read_text_file(config_path, 1u << 24), config_path.string());
     } catch (const Error& refused) {
-        items.push_back(item(kConfig, Finding::Bad, refused.what()));
+        items.push_back(adapter_item(kConfig, Finding::Bad, refused.what()));
         return;
     }
     std::set<double> scales;
@@ -265,14 +266,15 @@ void check_scale(const fs::path& config_path, const Names& names, std::vector<Ch
         scales.insert(config.scale_of(std::string_view(module).substr(prefixed ? kPrefix.size() : 0)));
     }
     if (scales.size() > 1) {
-        items.push_back(item("alpha", Finding::Bad,
-                             fmt::format("the weights have {} scales, from {:.4g} to {:.4g}, and openvino_genai takes "
-                                         "one; `export --lora` merges each with its own",
-                                         scales.size(), *scales.begin(), *scales.rbegin())));
+        items.push_back(
+            adapter_item("alpha", Finding::Bad,
+                         fmt::format("the weights have {} scales, from {:.4g} to {:.4g}, and openvino_genai takes "
+                                     "one; `export --lora` merges each with its own",
+                                     scales.size(), *scales.begin(), *scales.rbegin())));
     } else if (scales.size() == 1) {
-        items.push_back(item("alpha", Finding::Note,
-                             fmt::format("openvino_genai reads no '{}': give it AdapterConfig(adapter, {:.6g})",
-                                         kConfig, *scales.begin())));
+        items.push_back(adapter_item("alpha", Finding::Note,
+                                     fmt::format("openvino_genai reads no '{}': give it AdapterConfig(adapter, {:.6g})",
+                                                 kConfig, *scales.begin())));
     }
 }
 
@@ -287,13 +289,15 @@ std::vector<CheckItem> check_adapter(const ov::Model& language, const fs::path& 
     std::vector<CheckItem> items;
     Fit(names, products_of(language)).report(items);
     if (!names.unread.empty()) {
-        items.push_back(item("not read", Finding::Bad,
-                             fmt::format("openvino_genai knows no tensors of such names: {}", listed(names.unread))));
+        items.push_back(
+            adapter_item("not read", Finding::Bad,
+                         fmt::format("openvino_genai knows no tensors of such names: {}", listed(names.unread))));
     }
     if (!names.replacements.empty()) {
-        items.push_back(item("whole tensors", Finding::Note,
-                             fmt::format("openvino_genai puts them in place of constants, of float models only: {}",
-                                         listed(names.replacements))));
+        items.push_back(
+            adapter_item("whole tensors", Finding::Note,
+                         fmt::format("openvino_genai puts them in place of constants, of float models only: {}",
+                                     listed(names.replacements))));
     }
     check_scale(weights.parent_path() / kConfig, names, items);
     return items;

@@ -23,12 +23,12 @@ namespace names = graph::names;
 using reference::ConstMatrixRef;
 using reference::Index;
 
-CheckItem item(std::string subject, bool good, std::string says) {
+CheckItem draft_item(std::string subject, bool good, std::string says) {
     return {"multi-token prediction", std::move(subject), good ? Finding::Good : Finding::Bad, std::move(says)};
 }
 
 // After the projection of both inputs and each half of the layer.
-using Stages = std::map<std::string, Matrix>;
+using DraftStages = std::map<std::string, Matrix>;
 
 // The name of a stage for a node whose name says so, else null.
 const char* stage_of(const std::string& name) {
@@ -72,7 +72,7 @@ public:
     }
 
     // [tokens, width] of prompts from empty states, read in pieces. Of one piece, `stages` gets what is known.
-    Matrix read(ConstMatrixRef embedded, ConstMatrixRef hidden, Index piece, Stages* stages = nullptr) {
+    Matrix read(ConstMatrixRef embedded, ConstMatrixRef hidden, Index piece, DraftStages* stages = nullptr) {
         Matrix all(hidden.rows(), hidden.cols());
         request_.reset_state();
         for (Index begin = 0; begin < hidden.rows(); begin += piece) {
@@ -105,7 +105,7 @@ private:
 };
 
 // The first stage that goes wrong, for a sentence; empty when none of those that are known does.
-std::string first_wrong(const Stages& truth, const Stages& judged) {
+std::string first_wrong(const DraftStages& truth, const DraftStages& judged) {
     for (const char* stage : reference::kPredictionStages) {
         const auto found = judged.find(stage);
         if (found != judged.end() && !(relative_distance(truth.at(stage), found->second) <= kHiddenStates)) {
@@ -138,13 +138,13 @@ std::vector<CheckItem> check_prediction_graph(const ov::Model& model) {
     for (const auto& input : model.inputs()) {
         found.insert(input.get_names().empty() ? std::string("?") : input.get_any_name());
     }
-    items.push_back(item("inputs", found == expected,
-                         fmt::format("{}; expected {}", fmt::join(found, ", "), fmt::join(expected, ", "))));
+    items.push_back(draft_item("inputs", found == expected,
+                               fmt::format("{}; expected {}", fmt::join(found, ", "), fmt::join(expected, ", "))));
     const bool output = model.outputs().size() == 1 && model.output(0).get_names().contains(names::kLastHiddenState) &&
                         model.output(0).get_element_type() == ov::element::f32;
-    items.push_back(item("output", output,
-                         output ? std::string(names::kLastHiddenState)
-                                : fmt::format("expected one output '{}' of f32", names::kLastHiddenState)));
+    items.push_back(draft_item("output", output,
+                               output ? std::string(names::kLastHiddenState)
+                                      : fmt::format("expected one output '{}' of f32", names::kLastHiddenState)));
     std::set<std::string> states;
     std::vector<std::string> uninitialised;
     for (const auto& node : model.get_ordered_ops()) {
@@ -160,16 +160,16 @@ std::vector<CheckItem> check_prediction_graph(const ov::Model& model) {
         wanted.insert(fmt::format("past_key_values.0.{0}present_key_values.0.{0}", kind));
     }
     items.push_back(
-        item("states", states == wanted && uninitialised.empty(),
-             states != wanted        ? fmt::format("{}; expected {}", fmt::join(states, ", "), fmt::join(wanted, ", "))
-             : uninitialised.empty() ? "of one layer of attention, empty at first"
-                                     : fmt::format("{}: not empty at first", fmt::join(uninitialised, ", "))));
+        draft_item("states", states == wanted && uninitialised.empty(),
+                   states != wanted ? fmt::format("{}; expected {}", fmt::join(states, ", "), fmt::join(wanted, ", "))
+                   : uninitialised.empty() ? "of one layer of attention, empty at first"
+                                           : fmt::format("{}: not empty at first", fmt::join(uninitialised, ", "))));
     return items;
 }
 
 DraftFindings check_drafts(const DraftCheck& check) {
     const auto of_reference = [&](const reference::WeightSource& weights, ConstMatrixRef embedded,
-                                  ConstMatrixRef hidden, Stages* stages) {
+                                  ConstMatrixRef hidden, DraftStages* stages) {
         const reference::Context context{weights, check.options.threads};
         return reference::multi_token_prediction(
             embedded, hidden, reference::sequential_positions(static_cast<std::size_t>(hidden.rows())),
@@ -184,8 +184,8 @@ DraftFindings check_drafts(const DraftCheck& check) {
     const Index tokens = static_cast<Index>(check.ids.size()) - 1;  // the last has none after it
     const Matrix embedded = text.embed(std::span(check.ids).subspan(1));
     const Matrix hidden = check.hidden.topRows(tokens);
-    Stages truth_stages;
-    Stages stages;
+    DraftStages truth_stages;
+    DraftStages stages;
     const Matrix of_export = of_reference(check.exported, embedded, hidden, &truth_stages);
     const Matrix of_checkpoint = of_reference(check.truth.weights(), embedded, hidden, nullptr);
     DraftFindings findings;
@@ -194,16 +194,16 @@ DraftFindings check_drafts(const DraftCheck& check) {
         const Matrix whole = exact.read(embedded, hidden, tokens, &stages);
         const double off = relative_distance(of_export, whole);
         const bool good = off <= kHiddenStates;
-        findings.items.push_back(
-            item("hidden states", good,
-                 good ? fmt::format("the reference's within {:.1e}; the exported weights cost {:.1e} of their size",
-                                    off, relative_distance(of_checkpoint, of_export))
-                      : fmt::format("differ from the reference on the exported weights by {:.1e} of their size{}", off,
-                                    first_wrong(truth_stages, stages))));
+        findings.items.push_back(draft_item(
+            "hidden states", good,
+            good ? fmt::format("the reference's within {:.1e}; the exported weights cost {:.1e} of their size", off,
+                               relative_distance(of_checkpoint, of_export))
+                 : fmt::format("differ from the reference on the exported weights by {:.1e} of their size{}", off,
+                               first_wrong(truth_stages, stages))));
         const double pieces = relative_distance(whole, exact.read(embedded, hidden, 3));
-        findings.items.push_back(item("pieces of three tokens", pieces <= kHiddenStates,
-                                      fmt::format("{} the whole prompt's, within {:.1e} of their size",
-                                                  pieces <= kHiddenStates ? "give" : "do not give", pieces)));
+        findings.items.push_back(draft_item("pieces of three tokens", pieces <= kHiddenStates,
+                                            fmt::format("{} the whole prompt's, within {:.1e} of their size",
+                                                        pieces <= kHiddenStates ? "give" : "do not give", pieces)));
         std::vector<std::size_t> all(static_cast<std::size_t>(tokens));
         std::iota(all.begin(), all.end(), std::size_t{0});
         const Matrix logits = text.logits(of_export);

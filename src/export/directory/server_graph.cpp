@@ -29,7 +29,7 @@ enum class Kind {
 
 enum : unsigned { kText = 1, kEmbeddings = 2, kRerank = 4, kAll = 7 };
 
-struct Row {
+struct OptionRow {
     ServerOption option;
     unsigned servables;
     Kind kind;
@@ -37,9 +37,9 @@ struct Row {
     const char* initial;  // what is written when nobody gives a value; null: nothing
 };
 
-const std::vector<Row>& rows() {
+const std::vector<OptionRow>& rows() {
     static const std::vector<std::string> kBooleans{"true", "false"};
-    static const std::vector<Row> kRows{
+    static const std::vector<OptionRow> kRows{
         {{"target_device", "NAME", "Device of the server, as CPU, GPU.1, NPU or AUTO:GPU,CPU [the server chooses]", {}},
          kAll,
          Kind::Text,
@@ -186,12 +186,12 @@ bool is_whole(const std::string& text, std::uint64_t most) {
     return error == std::errc() && end == text.data() + text.size() && number <= most;
 }
 
-bool is_number_of_plugin(const Row& row) {
+bool is_number_of_plugin(const OptionRow& row) {
     return row.kind == Kind::Plugin && std::string_view(row.option.type) == "N";
 }
 
 // What is expected in the place of `value`; empty when it will do.
-std::string expected(const Row& row, const std::string& value) {
+std::string expected(const OptionRow& row, const std::string& value) {
     const std::vector<std::string>& choices = row.option.choices;
     if (!choices.empty()) {
         const bool known = std::find(choices.begin(), choices.end(), value) != choices.end();
@@ -229,9 +229,9 @@ std::string quoted(const std::string& text) {
     return result + "\"";
 }
 
-const Row* find_row(const std::string& name) {
+const OptionRow* find_row(const std::string& name) {
     const auto found =
-        std::find_if(rows().begin(), rows().end(), [&](const Row& row) { return name == row.option.name; });
+        std::find_if(rows().begin(), rows().end(), [&](const OptionRow& row) { return name == row.option.name; });
     return found == rows().end() ? nullptr : &*found;
 }
 
@@ -243,7 +243,7 @@ Json given_plugin_config(const std::map<std::string, std::string>& values) {
 // The device properties of the file; empty when there are none.
 std::optional<std::string> plugin_config(const std::map<std::string, std::string>& values, Problems& problems) {
     Json json = given_plugin_config(values);
-    for (const Row& row : rows()) {
+    for (const OptionRow& row : rows()) {
         const auto value = values.find(row.option.name);
         if (row.kind != Kind::Plugin || row.field == nullptr || value == values.end()) {
             continue;
@@ -298,7 +298,7 @@ ServerGraph::ServerGraph(std::map<std::string, std::string> values, const Served
     : served_(served), values_(std::move(values)) {
     Problems problems;
     for (const auto& [name, value] : values_) {
-        const Row* row = find_row(name);
+        const OptionRow* row = find_row(name);
         if (row == nullptr) {
             problems.add(fmt::format("there is no option '{}'", name));
         } else if ((row->servables & bit(served_.servable)) == 0) {
@@ -329,7 +329,7 @@ ServerGraph::ServerGraph(std::map<std::string, std::string> values, const Served
     plugin_config(values_, problems);
     problems.throw_if_any(ErrorKind::Usage, "cannot use the options of --ovms");
     const Json properties = given_plugin_config(values_);
-    for (const Row& row : rows()) {
+    for (const OptionRow& row : rows()) {
         const bool given = row.kind == Kind::Plugin && row.field != nullptr && properties.contains(row.field);
         if (row.initial != nullptr && (row.servables & bit(served_.servable)) != 0 && !given) {
             values_.emplace(row.option.name, row.initial);
@@ -353,7 +353,7 @@ void ServerGraph::add_parsers(const std::string& chat_template) {
 
 std::string ServerGraph::options_text() const {
     std::string text = "      models_path: \"./\"\n";
-    for (const Row& row : rows()) {
+    for (const OptionRow& row : rows()) {
         const auto value = values_.find(row.option.name);
         if (row.kind == Kind::Plugin || value == values_.end()) {
             continue;
