@@ -175,6 +175,7 @@ ov::Tensor embed_tokens(ov::Core& core, const std::shared_ptr<ov::Model>& embedd
 DirectoryModel::DirectoryModel(ov::Core& core, const fs::path& directory, StopCheck stop)
     : core_(core), stop_(std::move(stop)) {
     std::error_code error;
+    runtime::require_language_model(directory, "use");
     const bool text = fs::exists(directory / (std::string(names::kTextModel) + ".xml"), error);
     language_ = runtime::read_model(core, directory, text ? names::kTextModel : names::kLanguageModel);
     runtime::require_tokens(*language_, directory);

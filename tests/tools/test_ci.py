@@ -87,9 +87,14 @@ def test_what_a_gate_leaves_out_is_in_the_table(ci):
 
 
 def test_targets_that_exist_are_gates(ci):
-    code, rows = ci(fuzz="@echo fine", gpu="@exit 1")
-    assert code == 0  # shown, and does not decide
-    assert (rows["fuzz"][0], rows["gpu"][0]) == ("passed", "failed")
+    code, rows = ci(gpu="@echo fine", fuzz="@exit 1")
+    assert code == 0  # fuzz is shown, and does not decide
+    assert (rows["gpu"][0], rows["fuzz"][0]) == ("passed", "failed")
+
+
+def test_a_gate_that_takes_turns_decides(ci):
+    code, rows = ci(gpu="@exit 1")
+    assert code == 1 and rows["gpu"][0] == "failed"
 
 
 @pytest.mark.parametrize("changed, tried", [("requirements.txt", True), ("cmake/x.cmake", True), ("src/x.cpp", False)])
