@@ -27,7 +27,11 @@ enum class Kind {
     Plugin,  // an entry of plugin_config, or all of it
 };
 
-enum : unsigned { kText = 1, kEmbeddings = 2, kRerank = 4, kAll = 7 };
+// The graphs that an option is for, as bits.
+constexpr unsigned kText = 1;
+constexpr unsigned kEmbeddings = 2;
+constexpr unsigned kRerank = 4;
+constexpr unsigned kAll = 7;
 
 struct OptionRow {
     ServerOption option;
