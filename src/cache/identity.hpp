@@ -15,7 +15,8 @@
 
 namespace deltavino::cache {
 
-// The files of a folder with a checkpoint or an adapter that an export reads. Throws ErrorKind::Input when it cannot be looked into.
+// The files of a folder with a checkpoint or an adapter that an export reads. Throws ErrorKind::Input when it cannot be
+// looked into.
 Json checkpoint_identity(const std::filesystem::path& checkpoint);
 
 // "acme/model@0123456789ab" of a Hub snapshot, else the folder's path.

@@ -4,7 +4,6 @@
 #include "graph/names.hpp"
 #include "runtime/language_model.hpp"
 #include "runtime/openvino_call.hpp"
-#include "runtime/token_model.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -4,6 +4,7 @@
 #include "export/recipe_state.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -92,11 +93,15 @@ std::vector<Scheme> Recipe::allowed(const WeightRequest& request) const {
     return schemes;
 }
 
-std::optional<Scheme> Recipe::scheme_under(const RecipeRow& row, const WeightRequest& request) const {
+std::vector<std::optional<Scheme>> Recipe::schemes_under(const RecipeRow& row,
+                                                         std::span<const WeightRequest> requests) const {
     State other = *state_;
     other.recipe = &row;
     other.assigned.clear();
-    return other.four_bit_part(request).scheme;
+    std::vector<std::optional<Scheme>> schemes;
+    std::transform(requests.begin(), requests.end(), std::back_inserter(schemes),
+                   [&](const WeightRequest& request) { return other.four_bit_part(request).scheme; });
+    return schemes;
 }
 
 void Recipe::assign(std::map<std::string, Scheme> schemes, std::vector<std::string> lines) {

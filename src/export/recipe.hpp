@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -60,8 +61,9 @@ public:
     const std::map<std::string, graph::WeightRequest>& seen() const;
     // The storages that a target may choose among for a weight; none when it has no say.
     std::vector<quant::Scheme> allowed(const graph::WeightRequest& request) const;
-    // What a named recipe does with a weight that a target may choose for.
-    std::optional<quant::Scheme> scheme_under(const RecipeRow& row, const graph::WeightRequest& request) const;
+    // What a named recipe does with each of some weights that a target may choose for.
+    std::vector<std::optional<quant::Scheme>> schemes_under(const RecipeRow& row,
+                                                            std::span<const graph::WeightRequest> requests) const;
     // Takes the target's choice, by canonical name, and what to tell people of it; all weights are then chosen anew.
     void assign(std::map<std::string, quant::Scheme> schemes, std::vector<std::string> lines);
 

@@ -166,11 +166,14 @@ private:
     // What a named recipe chooses; where that is not to be had, the smallest.
     Selection under(const RecipeRow& row) const {
         std::vector<std::size_t> chosen = smallest(items_).chosen;
+        std::vector<WeightRequest> firsts;
+        std::transform(members_.begin(), members_.end(), std::back_inserter(firsts),
+                       [](const std::vector<WeightRequest>& members) { return members.front(); });
+        const std::vector<std::optional<Scheme>> schemes = recipe_.schemes_under(row, firsts);
         for (std::size_t item = 0; item < items_.size(); ++item) {
-            const std::optional<Scheme> scheme = recipe_.scheme_under(row, members_[item].front());
             const std::vector<BudgetOption>& options = items_[item].options;
             const auto found = std::find_if(options.begin(), options.end(),
-                                            [&](const BudgetOption& option) { return option.scheme == scheme; });
+                                            [&](const BudgetOption& option) { return option.scheme == schemes[item]; });
             if (found != options.end()) {
                 chosen[item] = static_cast<std::size_t>(found - options.begin());
             }

@@ -15,9 +15,8 @@ namespace deltavino::graph {
 
 // What a block needs besides its input: the beam order and the batch size of this call.
 struct StateInputs {
-    Value
-        beam_idx;  // i32 [B]: row i of the new states continues row beam_idx[i] of the old ones; StateNames::None: none
-    Value batch;   // i64 [1]: rows of this call, for states that do not exist yet
+    Value beam_idx;  // i32 [B]: row i of the new states continues row beam_idx[i] of the old ones; none for None
+    Value batch;     // i64 [1]: rows of this call, for states that do not exist yet
 };
 
 // One state: read once, written once.

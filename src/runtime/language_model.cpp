@@ -6,7 +6,6 @@
 #include "graph/names.hpp"
 #include "runtime/openvino_call.hpp"
 #include "runtime/states.hpp"
-#include "runtime/token_model.hpp"
 
 #include <openvino/op/constant.hpp>
 #include <openvino/op/gather.hpp>
@@ -238,6 +237,20 @@ void require_language_model(const fs::path& directory, std::string_view verb) {
              "cannot {} '{}': it has neither {}.xml nor {}.xml; `deltavino export` makes such a directory from a "
              "checkpoint",
              verb, directory.string(), names::kTextModel, names::kLanguageModel);
+    }
+}
+
+void require_tokens(const ov::Model& model, const fs::path& directory) {
+    const auto outputs = model.outputs();
+    const bool tells_texts = std::any_of(outputs.begin(), outputs.end(), [](const auto& output) {
+        return output.get_names().contains(names::kLastHiddenState) ||
+               (output.get_names().contains(names::kLogits) && output.get_partial_shape().rank() == 2);
+    });
+    if (!find_input(model, names::kBeamIdx) && tells_texts) {
+        fail(ErrorKind::Unsupported,
+             "cannot run '{}': its model makes no tokens; it was exported for feature-extraction or "
+             "text-classification, which openvino_genai's pipelines for embeddings and reranking run",
+             directory.string());
     }
 }
 

@@ -32,6 +32,10 @@ ov::AnyMap compile_properties(ov::Core& core, const DeviceSettings& settings);
 // Throws ErrorKind::Input "cannot <verb> 'directory'" when it has none of the files that LanguageModel takes.
 void require_language_model(const std::filesystem::path& directory, std::string_view verb);
 
+// Throws ErrorKind::Unsupported for a model of whole texts, without states: one that was exported for embeddings or
+// scores.
+void require_tokens(const ov::Model& model, const std::filesystem::path& directory);
+
 // Reads `directory`/`name`.xml; throws ErrorKind::Input naming the file when it is missing or broken.
 std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::path& directory, const char* name);
 

@@ -131,6 +131,8 @@ def test_drafts_of_its_own(drafting, tmp_path):
     (("--max_tokens_limit", "4294967296"), "max_tokens_limit is '4294967296', expected a whole number up to 4294967295"),
     (("--enable_prefix_caching", "yes"), "expected one of true, false"),
     (("--plugin_config", "[1]"), "plugin_config is '[1]', expected a JSON object"),
+    (("--plugin_config", '{"A": ' + 60000 * "[" + 60000 * "]" + "}"), "cannot read 'plugin_config': JSON nested deeper than 64 levels"),
+    (("--plugin_config", '{"A": '), "cannot read 'plugin_config': "),
     (("--plugin_config", '{"KV_CACHE_PRECISION": "u8"}', "--kv_cache_precision", "u8"), "kv_cache_precision stands in plugin_config, too"),
     (("--pipeline_type", "VLM_CB"), "pipeline_type VLM_CB is not for text-only exports"),
     (("--pooling", "LAST"), "pooling is not for a model that generates text"),

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <optional>
 
 namespace deltavino::exporter {
 namespace {
@@ -210,10 +209,6 @@ std::string expected(const OptionRow& row, const std::string& value) {
     if (row.kind == Kind::Text && (value.empty() || !is_utf8(value))) {
         return "a text in UTF-8 that is not empty";
     }
-    if (row.kind == Kind::Plugin && row.field == nullptr) {
-        const Json json = Json::parse(value, nullptr, false);
-        return json.is_object() ? std::string() : "a JSON object";
-    }
     return {};
 }
 
@@ -239,14 +234,25 @@ const OptionRow* find_row(const std::string& name) {
     return found == rows().end() ? nullptr : &*found;
 }
 
-Json given_plugin_config(const std::map<std::string, std::string>& values) {
+Json given_plugin_config(const std::map<std::string, std::string>& values, Problems& problems) {
     const auto whole = values.find("plugin_config");
-    return whole == values.end() ? Json::object() : Json::parse(whole->second, nullptr, false);
+    if (whole == values.end()) {
+        return Json::object();
+    }
+    try {
+        Json json = parse_json(whole->second, "plugin_config");
+        if (json.is_object()) {
+            return json;
+        }
+        problems.add(fmt::format("plugin_config is '{}', expected a JSON object", whole->second));
+    } catch (const Error& error) {
+        problems.add(error.what());
+    }
+    return Json::object();
 }
 
-// The device properties of the file; empty when there are none.
-std::optional<std::string> plugin_config(const std::map<std::string, std::string>& values, Problems& problems) {
-    Json json = given_plugin_config(values);
+// The device properties of the file: `json` and those with options of their own; empty when there are none.
+std::string plugin_config(Json json, const std::map<std::string, std::string>& values, Problems& problems) {
     for (const OptionRow& row : rows()) {
         const auto value = values.find(row.option.name);
         if (row.kind != Kind::Plugin || row.field == nullptr || value == values.end()) {
@@ -260,7 +266,7 @@ std::optional<std::string> plugin_config(const std::map<std::string, std::string
             json[row.field] = value->second;
         }
     }
-    return json.empty() ? std::nullopt : std::optional(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+    return json.empty() ? std::string() : json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 struct Calculator {
@@ -311,6 +317,7 @@ ServerGraph::ServerGraph(std::map<std::string, std::string> values, const Served
             problems.add(fmt::format("{} is '{}', expected {}", name, value, other));
         }
     }
+    Json properties = given_plugin_config(values_, problems);
     problems.throw_if_any(ErrorKind::Usage, "cannot use the options of --ovms");
     const auto value_of = [&](const char* name) {
         const auto found = values_.find(name);
@@ -330,15 +337,14 @@ ServerGraph::ServerGraph(std::map<std::string, std::string> values, const Served
     if (own_drafts && value_of("enable_prefix_caching") == "true") {
         problems.add("enable_prefix_caching is true, which openvino_genai 2026.4.1 refuses with drafts of '.'");
     }
-    plugin_config(values_, problems);
-    problems.throw_if_any(ErrorKind::Usage, "cannot use the options of --ovms");
-    const Json properties = given_plugin_config(values_);
     for (const OptionRow& row : rows()) {
         const bool given = row.kind == Kind::Plugin && row.field != nullptr && properties.contains(row.field);
         if (row.initial != nullptr && (row.servables & bit(served_.servable)) != 0 && !given) {
             values_.emplace(row.option.name, row.initial);
         }
     }
+    plugin_config_ = plugin_config(std::move(properties), values_, problems);
+    problems.throw_if_any(ErrorKind::Usage, "cannot use the options of --ovms");
 }
 
 void ServerGraph::add_parsers(const std::string& chat_template) {
@@ -366,9 +372,8 @@ std::string ServerGraph::options_text() const {
         text += fmt::format("      {}: {}\n", device ? row.option.name : row.field,
                             row.kind == Kind::Text ? quoted(value->second) : value->second);
     }
-    Problems none;  // the constructor saw them
-    if (const std::optional<std::string> plugin = plugin_config(values_, none)) {
-        text += fmt::format("      plugin_config: {}\n", quoted(*plugin));
+    if (!plugin_config_.empty()) {
+        text += fmt::format("      plugin_config: {}\n", quoted(plugin_config_));
     }
     return text;
 }

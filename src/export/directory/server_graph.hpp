@@ -38,6 +38,7 @@ private:
 
     Served served_;
     std::map<std::string, std::string> values_;
+    std::string plugin_config_;  // a JSON object; empty: none
 };
 
 }  // namespace deltavino::exporter
