@@ -9,7 +9,7 @@ all in one run over the same windows:
 - the default of `deltavino export`;
 - the same storage with `--scale-search nncf`: same bytes, nncf's scales;
 - for int4 with zero points: the same bytes with `--calibrate`, on the King James Bible without the held-out verses
-  (Debian's bible-kjv; left out without it), and on text that the model writes itself;
+  (tools/setup.sh --texts; left out without it), and on text that the model writes itself;
 - the named recipes, and targets by bits, alone and with `--calibrate`;
 - nncf's GPTQ, and its AWQ with scale estimation, on the same text (bench/nncf_calibrated.py);
 - optimum-intel's own export with nncf, recipe and all. PYTHON is that of an environment with

@@ -9,7 +9,8 @@
 #   tools/setup.sh --wheel    what `make wheel` needs: .venv-wheel
 #   tools/setup.sh --docs     what `make docs` needs: .venv-docs
 #   tools/setup.sh --fresh    what `make fresh` needs: debootstrap
-#   tools/setup.sh --texts    what bench/train_small.py reads: an English dictionary, Perl's manual
+#   tools/setup.sh --texts    what bench/train_small.py and bench/quality.py read: an English dictionary, Perl's
+#                             manual, the King James Bible
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$(pwd -P)
@@ -130,7 +131,7 @@ case "${1:-}" in
     ;;
   --docs) packages $(python_packages) && environment .venv-docs requirements-docs.txt ;;
   --dev) packages clang-19 $(python_packages) && environment .venv-dev requirements-dev.txt ;;
-  --texts) packages dict-gcide perl-doc ;;
+  --texts) packages dict-gcide perl-doc bible-kjv ;;
   --fuzz) packages clang-19 libclang-rt-19-dev ;;
   "")
     packages $build_packages $(python_packages)
