@@ -371,7 +371,10 @@ def test_compiled_models_are_kept_and_taken(kjv_vlm: Path, tmp_path: Path) -> No
     second = generate(kjv_vlm, *ask, "--compiled-cache", cache)
     assert {file: file.stat().st_mtime_ns for file in cache.glob("*.blob")} == kept
     for file in kept:
+        mode = file.stat().st_mode
+        file.chmod(0o600)  # the runtime lets nobody write to them
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        file.chmod(mode)
     third = generate(kjv_vlm, *ask, "--compiled-cache", cache)
     for result in (first, second, third):
         assert result.returncode == 0 and result.stdout == plain.stdout, result.stderr
