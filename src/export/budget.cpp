@@ -1,5 +1,5 @@
 // A knapsack with one choice for each item: along the lower convex hull of each item's options, dearest gain for a byte
-// first, then whatever single exchange still fits and gains most.
+// first, then whatever single exchange still fits and gains most. What is known already is only left for a clear gain.
 #include "export/budget.hpp"
 
 #include <algorithm>
@@ -127,15 +127,21 @@ std::optional<Selection> select(const std::vector<BudgetItem>& items, std::uint6
     if (least.bytes > bytes) {
         return std::nullopt;
     }
-    std::vector<Selection> found{along_hulls(items, bytes, least)};
-    std::copy_if(known.begin(), known.end(), std::back_inserter(found),
+    Selection found = along_hulls(items, bytes, least);
+    fill(items, bytes, found);
+    std::vector<Selection> fitting;
+    std::copy_if(known.begin(), known.end(), std::back_inserter(fitting),
                  [&](const Selection& selection) { return selection.bytes <= bytes; });
-    for (Selection& selection : found) {
+    if (fitting.empty()) {
+        return found;
+    }
+    for (Selection& selection : fitting) {
         fill(items, bytes, selection);
     }
-    return *std::min_element(found.begin(), found.end(), [](const Selection& a, const Selection& b) {
+    const auto safe = std::min_element(fitting.begin(), fitting.end(), [](const Selection& a, const Selection& b) {
         return std::pair(a.cost, a.bytes) < std::pair(b.cost, b.bytes);
     });
+    return found.cost < (1.0 - kLeastGain) * safe->cost ? found : *safe;
 }
 
 }  // namespace deltavino::exporter

@@ -37,8 +37,14 @@ Selection selection_of(const std::vector<BudgetItem>& items, std::vector<std::si
 Selection smallest(const std::vector<BudgetItem>& items);
 Selection best(const std::vector<BudgetItem>& items);
 
-// The lowest cost that was found within `bytes`; none when nothing fits. Never of higher cost than one of `known`
-// that fits. The same items in the same order give the same selection.
+// Costs are expectations: of two selections that share little, the one that is expected to cost up to this much less
+// was measured to cost more (docs/quantization.md).
+inline constexpr double kLeastGain = 0.05;
+
+// The lowest cost that was found within `bytes`; none when nothing fits. When some of `known` fit, it is the best of
+// these with single items exchanged for ones of lower cost, so that no item costs more than it does there, unless
+// another selection is expected to cost less by the share kLeastGain. The same items in the same order give the same
+// selection.
 std::optional<Selection> select(const std::vector<BudgetItem>& items, std::uint64_t bytes,
                                 const std::vector<Selection>& known);
 

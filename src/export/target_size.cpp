@@ -68,10 +68,10 @@ public:
             add(candidate, errors, row.cost * share_of(candidate) / members.at(row.value));
         }
         for (const RecipeRow& row : recipe_rows()) {
-            if (row.group == 0) {
-                break;  // the last rows: for other devices, in a storage that is not measured here
+            if (row.group != 0) {  // a whole row: for other devices, in a storage that is not measured here
+                known_.push_back(under(row));
+                known_names_.push_back(row.name);
             }
-            known_.push_back(under(row));
         }
     }
 
@@ -266,8 +266,7 @@ private:
                                        : fmt::format("target of {} bits", *recipe_.options().target_bits);
         std::vector<std::string> costs;
         for (std::size_t i = 0; i < known_.size(); ++i) {
-            costs.push_back(
-                fmt::format("{} {:.5f} with {:.3f}", recipe_rows()[i].name, known_[i].cost, bits_of(known_[i])));
+            costs.push_back(fmt::format("{} {:.5f} with {:.3f}", known_names_[i], known_[i].cost, bits_of(known_[i])));
         }
         return fmt::format(
             "{}: {:.3f} bits for each of {} weights; KL is expected near {:.5f} (by recipe and bits: {})", target,
@@ -295,7 +294,8 @@ private:
     std::vector<BudgetItem> items_;
     std::vector<std::vector<WeightRequest>> members_;  // of each item
     std::map<std::string, std::size_t> places_;        // of items, by group
-    std::vector<Selection> known_;                     // of the recipes, in their order
+    std::vector<Selection> known_;                     // of recipes
+    std::vector<std::string_view> known_names_;        // theirs
     std::uint64_t elements_ = 0;
     std::uint64_t smallest_ = 0;
     std::uint64_t largest_ = 0;

@@ -82,6 +82,42 @@ TEST(Budget, IsNeverWorseThanWhatIsKnown) {
     EXPECT_DOUBLE_EQ(select(items, 29, {known})->cost, 2.4) << "it does not fit";
 }
 
+TEST(Budget, WhatIsKnownIsLeftForAClearGainOnly) {
+    // Two items that differ a little in what they gain: the other way round than known costs less by 4 %, then 6 %.
+    const auto items_of = [](double other) {
+        return std::vector<BudgetItem>{item({{10, 1.0}, {20, 0.5}}), item({{10, 1.0}, {20, other}})};
+    };
+    for (const auto& [other, chosen] : std::vector<std::pair<double, std::size_t>>{{0.44, 1}, {0.41, 0}}) {
+        const std::vector<BudgetItem> items = items_of(other);
+        EXPECT_DOUBLE_EQ(select(items, 30, {})->cost, 1.0 + other);
+        EXPECT_EQ(select(items, 30, {selection_of(items, {1, 0})})->chosen.front(), chosen) << other;
+    }
+}
+
+TEST(Budget, NoItemCostsMoreThanInWhatIsKnownWithoutAClearGain) {
+    std::mt19937 random(11);
+    int kept = 0;
+    for (int round = 0; round < 200; ++round) {
+        const std::vector<BudgetItem> items = random_items(random);
+        std::vector<std::size_t> chosen(items.size());
+        std::generate(chosen.begin(), chosen.end(), [&] { return random() % 5; });
+        const Selection known = selection_of(items, chosen);
+        for (const double more : {1.0, 1.05, 1.2}) {
+            const auto bytes = static_cast<std::uint64_t>(static_cast<double>(known.bytes) * more);
+            const Selection found = *select(items, bytes, {known});
+            EXPECT_LE(found.bytes, bytes);
+            if (found.cost < (1.0 - kLeastGain) * known.cost) {
+                continue;
+            }
+            kept += 1;
+            for (std::size_t i = 0; i < items.size(); ++i) {
+                EXPECT_LE(items[i].options[found.chosen[i]].cost, items[i].options[known.chosen[i]].cost);
+            }
+        }
+    }
+    EXPECT_GT(kept, 0);
+}
+
 TEST(Budget, NothingFits) {
     const std::vector<BudgetItem> items{item({{10, 1.0}, {20, 0.5}})};
     EXPECT_FALSE(select(items, 9, {}));
