@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """nncf's own calibrated 4-bit compression of a float export, for bench/quality.py.
 
-    bench/nncf_calibrated.py FLOAT TEXT OUTPUT WAY [GROUP]
+    bench/nncf_calibrated.py FLOAT TEXT OUTPUT WAY [GROUP] [--tokens N]
 
 FLOAT: a float32 export of deltavino with its tokenizer. TEXT: what to calibrate on; as many windows of as many tokens
 are taken, spread as evenly, as by `deltavino export --calibrate`. WAY: gptq, awq (with scale estimation) or all of
@@ -19,7 +19,7 @@ import numpy as np
 import openvino as ov
 from tokenizers import Tokenizer
 
-WINDOW, TOKENS = 256, 16384
+WINDOW = 256
 WAYS = {"gptq": {"gptq": True}, "awq": {"awq": True, "scale_estimation": True}, "all": {"gptq": True, "awq": True, "scale_estimation": True}}
 
 
@@ -30,9 +30,10 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("group", type=int, nargs="?", default=128)
+    parser.add_argument("--tokens", type=int, default=16384)
     arguments = parser.parse_args()
     ids = Tokenizer.from_file(str(arguments.float / "tokenizer.json")).encode(arguments.text.read_text(), add_special_tokens=False).ids
-    count = min(TOKENS, len(ids)) // WINDOW
+    count = min(arguments.tokens, len(ids)) // WINDOW
     windows = [np.array(ids[begin : begin + WINDOW])[None] for begin in ((len(ids) - WINDOW) * w // (count - 1) for w in range(count))]
     model = ov.Core().read_model(arguments.float / "openvino_model.xml")
     names = {name for value in model.inputs for name in value.get_names()}

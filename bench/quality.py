@@ -50,7 +50,7 @@ CONFIGURATIONS = {
 OURS, NNCF_SCALES, OPTIMUM = "deltavino", "nncf's scales", "optimum-intel"
 ON_TEXT, ON_ITSELF = "--calibrate FILE", "--calibrate self"
 NNCF_WAYS = {"nncf GPTQ": "gptq", "nncf AWQ, scale estimation": "awq"}
-CALIBRATED = ("int4, groups of 128", "recipe best", "target of ")
+CALIBRATED = ("int4, groups of 128", "recipe best", "recipe smallest", "target of ")
 NNCF_CALIBRATED = "int4, groups of 128"
 
 

@@ -30,6 +30,9 @@ constexpr double kDamping = 0.01;
 // How much of the drift of a layer's inputs its weights make up for. All of it follows the noise of the text, too.
 constexpr float kDriftShare = 0.5f;
 
+// Rows of a weight at once: an even number, so that zero points of four bits begin at a byte.
+constexpr std::uint64_t kRows = 48;
+
 // Tokens of a run that is not cut into windows, summed at once.
 constexpr Index kTokensAtOnce = 512;
 
@@ -117,10 +120,33 @@ public:
             }
             stored_weights_.clear();
         }
+        layer_ = job_.config.num_hidden_layers - 1;
+        run_head();
         return result_;
     }
 
 private:
+    // Few of its rows at a time: it is as large as several layers, and nothing reads its codes here.
+    void run_head() {
+        const auto head = job_.candidates.find(job_.head);
+        if (head == job_.candidates.end()) {
+            return;
+        }
+        constexpr const char* kNorm = "model.norm.weight";
+        Moments moments(job_.config.hidden_size, drifted_, job_.threads);
+        for (std::size_t w = 0; w < exact_states_.size(); ++w) {
+            tick();
+            moments.add(norm(stored_states_[w], kNorm), norm(exact_states_[w], kNorm));
+        }
+        const Evidence found = evidence(job_.head, job_.config.hidden_size, std::move(moments));
+        result_.weights += found.feedback == nullptr ? 1 : 0;
+        constexpr std::uint64_t kRowsAtOnce = 256 * kRows;
+        for (std::uint64_t row = 0; row < head->second.rows; row += kRowsAtOnce) {
+            quantize(job_.head, row, std::min(kRowsAtOnce, head->second.rows - row), found);
+            stored_weights_.clear();
+        }
+    }
+
     Half mixer_half(const std::string& prefix) const {
         const LayerKind kind = job_.config.layer_types[layer_];
         const auto forward = [this, prefix, kind](ConstMatrixRef normed, const Context& context) {
@@ -273,7 +299,6 @@ private:
     }
 
     void quantize(const std::string& name, std::uint64_t first, std::uint64_t rows, const Evidence& found) {
-        constexpr std::uint64_t kRows = 48;  // an even number: zero points of four bits then begin at a byte
         const Candidate& candidate = job_.candidates.at(name);
         const std::uint64_t blocks = (rows + kRows - 1) / kRows;
         std::vector<CodeRows> codes(blocks);

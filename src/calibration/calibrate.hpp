@@ -3,7 +3,7 @@
 // Two runs of the reference go side by side: one with the weights of the checkpoint, one with those that are quantized
 // so far. A layer is taken in two halves and each half in two steps: the weights that read the norm (in_proj_qkv and
 // in_proj_z, or q, k and v; gate and up), then, with these quantized, the one that writes the result (out_proj or
-// o_proj; down). Experts are quantized one after the other with the tokens that reach them.
+// o_proj; down). Experts are quantized one after the other with the tokens that reach them. The head comes last.
 //
 // Memory: both hidden states of all tokens, three matrices of a layer's input width, the codes of one layer.
 #pragma once
@@ -44,6 +44,7 @@ struct Job {
     std::function<void(const std::string& name, std::uint64_t first_row, const quant::CodeRows& codes,
                        const quant::BlockStatistics& error)>
         store;
+    std::string head = {};  // which candidate reads the final norm; empty: none
 };
 
 // A weight, or an expert's part of one, that the text says too little about: its codes come from the weight alone.

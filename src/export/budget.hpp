@@ -39,7 +39,7 @@ Selection best(const std::vector<BudgetItem>& items);
 
 // Costs are expectations: of two selections that share little, the one that is expected to cost up to this much less
 // was measured to cost more (docs/quantization.md).
-inline constexpr double kLeastGain = 0.05;
+inline constexpr double kLeastGain = 0.10;
 
 // The lowest cost that was found within `bytes`; none when nothing fits. When some of `known` fit, it is the best of
 // these with single items exchanged for ones of lower cost, so that no item costs more than it does there, unless

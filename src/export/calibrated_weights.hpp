@@ -16,7 +16,8 @@ struct CalibrationRun {
     const checkpoint::Checkpoint& checkpoint;
     const checkpoint::TextConfig& config;
     const calibration::Windows& windows;
-    unsigned threads = 0;  // 0: one per core
+    bool tied_head = false;  // the embedding is the head
+    unsigned threads = 0;    // 0: one per core
 };
 
 // Writes every weight of `weights` that a calibration is for to its places and marks it as written. Returns what was

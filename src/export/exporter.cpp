@@ -246,8 +246,10 @@ private:
             beside();  // the calibration needs the tokenizer
             const calibration::Windows text = windows(directory.path());
             const auto calibrate = [&](std::vector<StreamedWeight>& weights) {
-                const std::vector<std::string> done = write_calibrated(
-                    {prepared_.checkpoint(), prepared_.plan().config.text, text, options_.threads}, weights, progress_);
+                const models::Plan& plan = prepared_.plan();
+                const std::vector<std::string> done =
+                    write_calibrated({prepared_.checkpoint(), plan.config.text, text, plan.tied_head, options_.threads},
+                                     weights, progress_);
                 notes.insert(notes.end(), done.begin(), done.end());
             };
             statistics = stream_artifacts(prepared_.artifacts(), directory.path(), streaming, progress_, {}, calibrate);

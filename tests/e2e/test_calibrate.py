@@ -17,7 +17,8 @@ from exported import stored_tensors, stored_values
 from lora_support import write_adapter
 
 USAGE, INPUT, CANCELLED = 2, 3, 130
-INT4 = ("--task", "text-generation-with-past", "--weight-format", "int4")
+TEXT = ("--task", "text-generation-with-past")
+INT4 = (*TEXT, "--weight-format", "int4")
 TOKENS = ("--calibration-tokens", "4096")
 NORM = "model.language_model.norm.weight"
 
@@ -130,6 +131,34 @@ def test_other_storage(deltavino, texts, tmp_path, options):
         assert result.returncode == 0, result.stderr
     search, text = kl(deltavino, texts[1], tmp_path / "search", tmp_path / "text")
     assert text < 0.95 * search
+
+
+def table(model: Path) -> dict[str, bytes]:
+    """The constants that the embedding or the tied head is made of, by their last names."""
+    ops = ov.Core().read_model(model).get_ordered_ops()
+    return {node.get_friendly_name().rsplit("/", 1)[-1]: node.get_data().tobytes() for node in ops
+            if node.get_type_name() == "Constant" and "embed_tokens" in node.get_friendly_name()}
+
+
+def test_a_head_of_4_bit(deltavino, texts, tmp_path):
+    """It is calibrated, too: other codes than without, the same in all files that have 4 bit of it."""
+    smallest = ("--weight-format", "int4", "--recipe", "smallest")
+    text = ("--calibrate", texts[0], *TOKENS)
+    ways = {"search": (*TEXT, *smallest), "text": (*TEXT, *smallest, *text), "vlm": (*smallest, *text),
+            "kept": ("--weight-format", "int4", "--keep", "model.embed_tokens.weight=int4_sym_g64", *text)}
+    for name, options in ways.items():
+        result = deltavino("export", "-m", KJV, tmp_path / name, *options)
+        assert result.returncode == 0, result.stderr
+        assert ("calibrated 51 weights" in result.stderr) == (name != "search"), result.stderr
+        check = deltavino("check", tmp_path / name, "--against", KJV, "--tokens", "32")
+        assert check.returncode == 0, check.stdout + check.stderr
+    search, calibrated = kl(deltavino, texts[1], tmp_path / "search", tmp_path / "text")
+    assert calibrated < 0.9 * search
+    head = table(tmp_path / "text" / "openvino_model.xml")
+    assert head != table(tmp_path / "search" / "openvino_model.xml") and head
+    assert table(tmp_path / "vlm" / "openvino_language_model.xml") == head
+    assert table(tmp_path / "kept" / "openvino_language_model.xml") == head
+    assert table(tmp_path / "kept" / "openvino_text_embeddings_model.xml") == head
 
 
 def test_of_a_vision_language_model(deltavino, texts, made, tmp_path):

@@ -27,6 +27,7 @@ using reference::Index;
 using reference::Matrix;
 
 constexpr std::uint64_t kLength = 64;
+constexpr const char* kHead = "model.embed_tokens.weight";
 
 Windows random_windows(std::size_t count, std::uint64_t vocabulary, unsigned seed) {
     std::mt19937 generator(seed);
@@ -93,7 +94,8 @@ protected:
             rows[name] += codes.rows;
             made.add(name, first, codes);
         };
-        const Uncalibrated left = calibrate(windows_, {source_, config_.text, candidates_, threads, progress, store});
+        const Uncalibrated left =
+            calibrate(windows_, {source_, config_.text, candidates_, threads, progress, store, kHead});
         for (const auto& [name, candidate] : candidates_) {
             EXPECT_EQ(rows[name], candidate.rows) << name;
         }
@@ -184,6 +186,34 @@ TEST_P(Calibration, DoesNotDependOnThreads) {
         two.read_rows(name, 0, b);
         ASSERT_EQ(a, b) << name;
     }
+}
+
+class Head : public Calibration {
+protected:
+    // Squared error of the logits for what the exact model puts into its head.
+    double head_error(const reference::WeightSource& weights, const Windows& windows) const {
+        const reference::TextModel exact(config_.text, true, source_);
+        const reference::TextModel stored(config_.text, true, weights);
+        double sum = 0.0;
+        for (const auto& ids : windows) {
+            const Matrix hidden = exact.forward(exact.embed(ids), reference::sequential_positions(ids.size()));
+            sum += (exact.logits(hidden) - stored.logits(hidden)).cast<double>().squaredNorm();
+        }
+        return sum;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Models, Head, testing::Values("kjv-tiny"), [](const auto&) { return "kjv_tiny"; });
+
+TEST_P(Head, IsNearerOnWhatGoesIn) {
+    candidates_.clear();
+    candidates_[kHead] = {{quant::Format::I4, 64}, config_.text.vocab_size, config_.text.hidden_size};
+    QuantizedWeights calibrated(source_);
+    run(calibrated);
+    QuantizedWeights nearest(source_);
+    search(nearest);
+    EXPECT_LT(head_error(calibrated, windows_), 0.8 * head_error(nearest, windows_));
+    const Windows others = random_windows(8, config_.text.vocab_size, 2);
+    EXPECT_LT(head_error(calibrated, others), 0.9 * head_error(nearest, others));
 }
 
 class Experts : public Calibration {};
