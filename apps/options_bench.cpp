@@ -38,6 +38,10 @@ Command bench_options(BenchCommand& out) {
     command.choices({"f32", "bf16", "f16"});
     command.value("--threads", "N", "Threads of the inference; 0 leaves it to the device [0]",
                   count_into(options.threads));
+    command.flag("--plugin-only",
+                 "Leave all of the language models to OpenVINO's plugin, as other programs run them: see `deltavino "
+                 "generate --help`",
+                 [&options]() { options.plugin_only = true; });
     command.flag("--profile", "CPU: in one more process for each directory, time by kind of operation",
                  [&options]() { options.profile = true; });
     command.flag("--json", "Print JSON", [&out]() { out.json = true; });

@@ -100,6 +100,10 @@ Command generate_options(GenerateCommand& out) {
                   "Compute in f32, bf16 or f16 [as the device prefers]; f32 also keeps the states unquantized",
                   text_into(out.runner.precision));
     command.value("--threads", "N", "Threads of the device; 0 lets it choose [0]", count_into(out.runner.threads));
+    command.flag("--plugin-only",
+                 "Leave all of the language model to OpenVINO's plugin, as other programs run it: without this "
+                 "program's faster linear attention on the CPU and the larger groups of quantized activations",
+                 [&out]() { out.runner.plugin_only = true; });
     command.value(
         "--compiled-cache", "DIR",
         "Keep the compiled model in this folder, as large as its files, and start faster from the second time",

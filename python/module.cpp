@@ -147,6 +147,7 @@ void bind_options(nb::module_& m) {
         .def_rw("device", &BenchOptions::device)
         .def_rw("precision", &BenchOptions::precision)
         .def_rw("threads", &BenchOptions::threads)
+        .def_rw("plugin_only", &BenchOptions::plugin_only)
         .def_rw("profile", &BenchOptions::profile)
         .def_rw("program", &BenchOptions::program);
     nb::class_<RunnerOptions>(m, "RunnerOptions")
@@ -156,6 +157,7 @@ void bind_options(nb::module_& m) {
         .def_rw("precision", &RunnerOptions::precision)
         .def_rw("threads", &RunnerOptions::threads)
         .def_rw("compiled_cache", &RunnerOptions::compiled_cache)
+        .def_rw("plugin_only", &RunnerOptions::plugin_only)
         .def_rw("speculate", &RunnerOptions::speculate)
         .def_rw("one_question", &RunnerOptions::one_question);
     nb::class_<GenerateOptions>(m, "GenerateOptions")

@@ -2,10 +2,10 @@
 """Fails when a source file includes a layer above its own.
 
 The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
-runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json and
-graph/names.hpp only. reference knows the checkpoint and no OpenVINO. hub knows files and JSON only. cache keeps what
-export writes, and knows the Hub. calibration quantizes weights by what the reference computes on a text. evaluate
-compares what export, runtime and reference say. benchmark measures how fast runtime is.
+runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json,
+graph/names.hpp and the lanes of quant's kernels only. reference knows the checkpoint and no OpenVINO. hub knows files
+and JSON only. cache keeps what export writes, and knows the Hub. calibration quantizes weights by what the reference
+computes on a text. evaluate compares what export, runtime and reference say. benchmark measures how fast runtime is.
 
     check_includes.py [REPOSITORY]
 """
@@ -35,7 +35,9 @@ ALLOWED = {
     "reference": CHECKPOINT | {"quant", "reference"},
     "evaluate": CHECKPOINT | {"quant", "tokenizer", "runtime", "reference", "evaluate"},
 }
-EXCEPTIONS = {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp"), ("benchmark", "graph/names.hpp"),
+LANES = {("runtime", f"quant/{name}.hpp")
+         for name in ("isa", "kernels/lanes_portable", "kernels/lanes_avx2", "kernels/lanes_avx512")}  # fmt: skip
+EXCEPTIONS = LANES | {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp"), ("benchmark", "graph/names.hpp"),
               ("evaluate", "export/directory/contract.hpp")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 

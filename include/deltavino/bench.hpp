@@ -27,6 +27,7 @@ struct BenchOptions {
     std::string device = "CPU";     // as OpenVINO names it
     std::string precision;          // f32, bf16 or f16; empty: what the device prefers
     unsigned threads = 0;           // of the device's inference; 0: the device chooses
+    bool plugin_only = false;       // as RunnerOptions::plugin_only
     bool profile = false;           // one more process for each directory: time by kind of operation; CPU only
     // The program `deltavino`, which is started for each process. Empty: the running one, which must be it then.
     std::filesystem::path program;

@@ -26,6 +26,9 @@ struct RunnerOptions {
     // Tokens that the multi-token-prediction model drafts at a time, which the language model then checks together; 0:
     // none. The answers are the same.
     std::uint64_t speculate = 0;
+    // Leave all of the language model to the device's plugin, as other programs run it. Otherwise the CPU runs linear
+    // attention by an operation of this program and quantizes activations in larger groups, which is faster.
+    bool plugin_only = false;
     bool one_question = false;  // only one question will be asked: nothing is kept for a second, which saves a little
 };
 

@@ -303,6 +303,7 @@ def bench(
     device: str = "CPU",
     precision: str = "",
     threads: int = 0,
+    plugin_only: bool = False,
     profile: bool = False,
     progress: Progress | None = None,
     note: Note | None = None,
@@ -321,6 +322,7 @@ def bench(
         device=device,
         precision=precision,
         threads=threads,
+        plugin_only=plugin_only,
         profile=profile,
         program=pathlib.Path(__file__).parent / "bin" / "deltavino",
     )

@@ -35,6 +35,7 @@ class Runner:
         threads: int = 0,
         speculate: int = 0,
         compiled_cache: Path | None = None,
+        plugin_only: bool = False,
         weight_format: StoredFormat | None = None,
         sym: bool = False,
         group_size: int | None = None,
@@ -55,6 +56,7 @@ class Runner:
             threads=threads,
             speculate=speculate,
             compiled_cache=compiled_cache,
+            plugin_only=plugin_only,
         )
         self._runner = _deltavino.Runner(options, hearer(note))
         self._busy = threading.Lock()
@@ -171,6 +173,7 @@ def generate(
     threads: int = 0,
     speculate: int = 0,
     compiled_cache: Path | None = None,
+    plugin_only: bool = False,
     weight_format: StoredFormat | None = None,
     sym: bool = False,
     group_size: int | None = None,
@@ -201,6 +204,7 @@ def generate(
         threads=threads,
         speculate=speculate,
         compiled_cache=compiled_cache,
+        plugin_only=plugin_only,
         weight_format=weight_format,
         sym=sym,
         group_size=group_size,

@@ -84,6 +84,9 @@ std::vector<std::string> words_of(const BenchOptions& options, const fs::path& d
                                    options.device,
                                    "--threads",
                                    std::to_string(options.threads)};
+    if (options.plugin_only) {
+        words.emplace_back("--plugin-only");
+    }
     if (!options.precision.empty()) {
         words.insert(words.end(), {"--precision", options.precision});
     }

@@ -26,7 +26,7 @@ ov::Tensor tensor_of(std::span<const std::int64_t> values, const ov::Shape& shap
 TimedModel::TimedModel(const BenchOptions& options, runtime::StopCheck stop) : stop_(std::move(stop)) {
     const bool vision = is_there(options.model / (std::string(names::kLanguageModel) + ".xml"));
     const char* name = vision ? names::kLanguageModel : names::kTextModel;
-    const runtime::DeviceSettings settings{options.device, options.precision, options.threads};
+    const runtime::DeviceSettings settings{options.device, options.precision, options.threads, {}, options.plugin_only};
     if (options.profile) {
         openvino_call(ErrorKind::Unsupported, fmt::format("count times on device '{}'", options.device),
                       [&]() { core_.set_property(options.device, ov::enable_profiling(true)); });
@@ -34,7 +34,7 @@ TimedModel::TimedModel(const BenchOptions& options, runtime::StopCheck stop) : s
     const std::shared_ptr<ov::Model> model = runtime::read_model(core_, options.model, name);
     learn_inputs(*model, fmt::format("{}/{}.xml", options.model.string(), name));
     openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { runtime::keep_last_token(model); });
-    compiled_ = runtime::compile(core_, model, name, settings);
+    compiled_ = runtime::compile_language_model(core_, model, name, settings);
     openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name), [&]() {
         request_ = compiled_.create_infer_request();
         vocabulary_ = runtime::vocabulary_of(compiled_);

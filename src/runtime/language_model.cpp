@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "graph/names.hpp"
+#include "runtime/cpu_settings.hpp"
 #include "runtime/openvino_call.hpp"
 #include "runtime/states.hpp"
 
@@ -124,7 +125,7 @@ ov::InferRequest make_request(ov::Core& core, const std::shared_ptr<ov::Model>& 
                               const DeviceSettings& settings, bool speculative) {
     openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name),
                   [&]() { speculative ? keep_last_tokens_and_hidden(model) : keep_last_token(model); });
-    ov::CompiledModel compiled = compile(core, model, name, settings);
+    ov::CompiledModel compiled = compile_language_model(core, model, name, settings);
     ov::InferRequest request = openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
                                              [&]() { return compiled.create_infer_request(); });
     ov::Tensor beam(ov::element::i32, {1});
@@ -270,6 +271,16 @@ ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& mode
     return device_call(core, settings.device, ErrorKind::Unsupported,
                        fmt::format("prepare '{}' for device '{}'", name, settings.device),
                        [&]() { return core.compile_model(model, settings.device, properties); });
+}
+
+ov::CompiledModel compile_language_model(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
+                                         const DeviceSettings& settings) {
+    ov::AnyMap properties = compile_properties(core, settings);
+    return device_call(core, settings.device, ErrorKind::Unsupported,
+                       fmt::format("prepare '{}' for device '{}'", name, settings.device), [&]() {
+                           properties.merge(prepare_for_cpu(core, model, settings));
+                           return core.compile_model(model, settings.device, properties);
+                       });
 }
 
 std::int64_t vocabulary_of(const ov::CompiledModel& model) {

@@ -23,6 +23,7 @@ struct DeviceSettings {
     std::string precision;
     unsigned threads = 0;
     std::filesystem::path compiled_cache{};  // a folder in which the device keeps compiled models; empty: none
+    bool plugin_only = false;  // run a language model as its file says it, with nothing of cpu_settings.hpp
 };
 
 // Properties for compile_model, of those that `device` knows. Throws ErrorKind::Unsupported when there is
@@ -42,6 +43,10 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const std::filesystem::pat
 // Throws ErrorKind::Unsupported when the device is absent, naming those that exist, or refuses the model.
 ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
                           const DeviceSettings& settings);
+
+// Likewise, a language model for one sequence, changed for the CPU where cpu_settings.hpp can make it faster.
+ov::CompiledModel compile_language_model(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
+                                         const DeviceSettings& settings);
 
 // The MatMul that makes 'logits' of hidden states [B, tokens, hidden]; null when another operation does.
 std::shared_ptr<ov::Node> find_head(const ov::Model& model);

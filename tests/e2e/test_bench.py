@@ -73,13 +73,22 @@ def test_what_the_device_chose_is_what_openvino_says(kjv_text, int4):
 
 
 def test_profile_names_the_operations_that_the_plugin_made(kjv_text):
-    model = bench(kjv_text, *SHORT, "--rounds", 1, "--profile")["models"][0]
-    for length in model["lengths"]:
-        for phase in ("prefill", "decode"):
-            operations = length[f"{phase}_microseconds_by_operation"]
-            assert {"GatedDeltaNet", "FullyConnected"} <= set(operations)
-            assert all(value >= 0 for value in operations.values())
-    assert all("prefill_operations" not in length for process in model["processes"] for length in process["lengths"])
+    # "Reference": an operation of ours that the plugin calls.
+    for more, rule, other in ([], "Reference", "GatedDeltaNet"), (["--plugin-only"], "GatedDeltaNet", "Reference"):
+        model = bench(kjv_text, *SHORT, "--rounds", 1, "--profile", *more)["models"][0]
+        for length in model["lengths"]:
+            for phase in ("prefill", "decode"):
+                operations = length[f"{phase}_microseconds_by_operation"]
+                assert {rule, "FullyConnected"} <= set(operations) and other not in operations
+                assert all(value >= 0 for value in operations.values())
+        assert all("prefill_operations" not in x for process in model["processes"] for x in process["lengths"])
+
+
+def test_activations_are_quantized_in_groups_of_the_weights(int4):
+    """Larger ones than the plugin's own choice; with f32, or by the plugin alone, as it is."""
+    group = {name: bench(int4, *SHORT, "--rounds", 1, *more)["models"][0]["dynamic_quantization_group"]
+             for name, more in {"own": [], "plugin": ["--plugin-only"], "f32": ["--precision", "f32"]}.items()}  # fmt: skip
+    assert group == {"own": "128", "plugin": "32", "f32": "0"}
 
 
 def test_table_for_people(kjv_text, int4):

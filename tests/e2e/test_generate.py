@@ -380,6 +380,16 @@ def test_compiled_models_are_kept_and_taken(kjv_vlm: Path, tmp_path: Path) -> No
         assert result.returncode == 0 and result.stdout == plain.stdout, result.stderr
 
 
+@pytest.mark.parametrize("more", [(), ("--threads", 1)])
+def test_the_plugin_alone_gives_the_same_tokens(kjv_text: Path, more: tuple) -> None:
+    """Our linear attention against OpenVINO's, over more than one piece of a prompt."""
+    prompt = ((KJV / "held_out.txt").read_text(encoding="utf-8") * 2)[:4000]
+    ask = ("--prompt", prompt, "--raw", "--max-new-tokens", 48, "--json")
+    ours = json.loads(generate(kjv_text, *ask, *more).stdout)
+    theirs = json.loads(generate(kjv_text, *ask, "--plugin-only").stdout)
+    assert len(ours["prompt_ids"]) > 512 and ours["ids"] == theirs["ids"] and len(ours["ids"]) == 48
+
+
 def test_compiled_models_cannot_be_kept_in_a_file(kjv_text: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()

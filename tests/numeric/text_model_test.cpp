@@ -5,8 +5,12 @@
 
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/config.hpp"
+#include "runtime/delta_rule/replace.hpp"
 
 #include <deltavino/export.hpp>
+
+#include <openvino/op/constant.hpp>
+#include <openvino/op/loop.hpp>
 
 #include <gtest/gtest.h>
 
@@ -261,6 +265,49 @@ std::string case_name(const testing::TestParamInfo<std::string>& tested) {
     std::string name = tested.param;
     std::replace(name.begin(), name.end(), '-', '_');
     return name;
+}
+
+TEST_P(TextModel, OwnDeltaRuleGivesTheSame) {
+    const auto model = exported_case().model();
+    const std::size_t layers = exported_case().config.count(checkpoint::LayerKind::LinearAttention);
+    ASSERT_EQ(runtime::use_own_delta_rule(model, ov::element::f32, 2), layers);
+    EXPECT_EQ(runtime::use_own_delta_rule(model, ov::element::f32, 2), 0u);  // there are none left
+    const ov::CompiledModel compiled = compile_f32(model);
+    auto counts = runtime_counts(compiled);
+    EXPECT_EQ(counts["GatedDeltaNet"], 0u);
+    EXPECT_EQ(counts["GroupConvolution"], 0u);
+    EXPECT_EQ(counts["Reference"], layers);
+    for (const std::vector<std::size_t>& chunks : {std::vector<std::size_t>{}, {7, 5, 3}, {1, 1, 1, 1, 1, 1}}) {
+        StatefulEngine engine(compiled);
+        EXPECT_LE(relative_error(flatten(run_in_chunks(engine, prompt(), chunks)), expected()), kBound);
+    }
+    StatefulEngine engine(compiled);
+    engine.step(columns(prompt(), 0, 5));
+    engine.reset();
+    EXPECT_LE(relative_error(flatten(engine.step(prompt())), expected()), kBound);
+}
+
+TEST_P(TextModel, OwnDeltaRuleLeavesOtherForms) {
+    // Each of these would be wrong in our hands.
+    const auto model = exported_case().model();
+    for (const auto& node : model->get_ordered_ops()) {
+        if (std::string_view(node->get_type_name()) == "Power") {
+            const auto other = ov::op::v0::Constant::create(ov::element::f32, {}, {0.25f});
+            node->input(1).replace_source_output(other->output(0));
+        }
+    }
+    EXPECT_EQ(runtime::use_own_delta_rule(model, ov::element::f32, 0), 0u);
+    const auto unlike = exported_case().model();
+    for (const auto& node : unlike->get_ordered_ops()) {
+        if (const auto loop = ov::as_type_ptr<ov::op::v5::Loop>(node)) {
+            for (const auto& step : loop->get_function()->get_ordered_ops()) {
+                if (std::string_view(step->get_type_name()) == "Exp") {
+                    step->output(0).replace(step->input_value(0));
+                }
+            }
+        }
+    }
+    EXPECT_EQ(runtime::use_own_delta_rule(unlike, ov::element::f32, 0), 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Dense, TextModel, testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl"), case_name);

@@ -89,6 +89,14 @@ inline Lanes round_to_f16(Lanes a) {
     return {_mm256_cvtph_ps(half_bits(a.low)), _mm256_cvtph_ps(half_bits(a.high))};
 }
 
+inline __m256 power_of_two(__m256 a) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+inline Lanes power_of_two(Lanes a) {
+    return {power_of_two(a.low), power_of_two(a.high)};
+}
+
 inline Lanes lookup(const float* table, Lanes index) {
     return {_mm256_i32gather_ps(table, _mm256_cvttps_epi32(index.low), 4),
             _mm256_i32gather_ps(table, _mm256_cvttps_epi32(index.high), 4)};

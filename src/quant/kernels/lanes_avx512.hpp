@@ -77,6 +77,10 @@ inline Lanes round_to_f16(Lanes a) {
     return {_mm512_cvtph_ps(half_bits(a))};
 }
 
+inline Lanes power_of_two(Lanes a) {
+    return {_mm512_scalef_ps(_mm512_set1_ps(1.0f), a.all)};
+}
+
 inline Lanes lookup(const float* table, Lanes index) {
     const __m512 low = _mm512_loadu_ps(table);
     const __m512 high = _mm512_loadu_ps(table + 16);

@@ -135,6 +135,11 @@ inline Lanes round_to_f16(const Lanes& a) {
     return Lanes::load(values);
 }
 
+// 2^a for whole a of -126 to 127.
+inline Lanes power_of_two(const Lanes& a) {
+    return by_part(a, a, [](Quad x, Quad) { return Quad((__builtin_convertvector(x, QuadBits) + 127) << 23); });
+}
+
 // table[index], the fraction of index dropped; index in [0, 32).
 inline Lanes lookup(const float* table, const Lanes& index) {
     float values[16];

@@ -1,0 +1,18 @@
+// What makes a language model faster on the CPU than the file alone lets it be.
+#pragma once
+
+#include "runtime/language_model.hpp"
+
+namespace deltavino::runtime {
+
+// Where `settings` name the CPU, and do not want its plugin alone: linear layers of `model` become this program's own
+// operation (delta_rule/replace.hpp), which `core` is told of, and activations are quantized in groups as large as
+// those of the weights allow, up to 128, unless the file or f32 say otherwise. Returns properties for compile_model
+// beside those of compile_properties().
+ov::AnyMap prepare_for_cpu(ov::Core& core, const std::shared_ptr<ov::Model>& model, const DeviceSettings& settings);
+
+// The largest of 128 and 64 that divides the groups of all 4-bit weights of `model`; 0: neither does, or there are
+// none.
+std::uint64_t activation_group(const ov::Model& model);
+
+}  // namespace deltavino::runtime
