@@ -1,5 +1,5 @@
 // A knapsack with one choice for each item: along the lower convex hull of each item's options, dearest gain for a byte
-// first, then whatever single exchange still fits and gains most. What is known already is only left for a clear gain.
+// first, then whatever single exchange still fits and gains most.
 #include "export/budget.hpp"
 
 #include <algorithm>
@@ -101,6 +101,17 @@ Selection along_hulls(const std::vector<BudgetItem>& items, std::uint64_t bytes,
     return selection_of(items, std::move(selection.chosen));
 }
 
+// The items with what they would cost more than in `anchor` counted kDoubt times.
+std::vector<BudgetItem> doubt(std::vector<BudgetItem> items, const Selection& anchor) {
+    for (std::size_t item = 0; item < items.size(); ++item) {
+        const double known = items[item].options[anchor.chosen[item]].cost;
+        for (BudgetOption& option : items[item].options) {
+            option.cost = known + (option.cost - known) * (option.cost > known ? kDoubt : 1.0);
+        }
+    }
+    return items;
+}
+
 }  // namespace
 
 Selection selection_of(const std::vector<BudgetItem>& items, std::vector<std::size_t> chosen) {
@@ -127,21 +138,23 @@ std::optional<Selection> select(const std::vector<BudgetItem>& items, std::uint6
     if (least.bytes > bytes) {
         return std::nullopt;
     }
-    Selection found = along_hulls(items, bytes, least);
-    fill(items, bytes, found);
-    std::vector<Selection> fitting;
-    std::copy_if(known.begin(), known.end(), std::back_inserter(fitting),
-                 [&](const Selection& selection) { return selection.bytes <= bytes; });
-    if (fitting.empty()) {
+    const Selection* anchor = nullptr;
+    for (const Selection& selection : known) {
+        const bool fits = selection.bytes <= bytes;
+        anchor = fits && (anchor == nullptr || selection.cost < anchor->cost) ? &selection : anchor;
+    }
+    if (anchor == nullptr) {
+        Selection found = along_hulls(items, bytes, least);
+        fill(items, bytes, found);
         return found;
     }
-    for (Selection& selection : fitting) {
-        fill(items, bytes, selection);
-    }
-    const auto safe = std::min_element(fitting.begin(), fitting.end(), [](const Selection& a, const Selection& b) {
-        return std::pair(a.cost, a.bytes) < std::pair(b.cost, b.bytes);
-    });
-    return found.cost < (1.0 - kLeastGain) * safe->cost ? found : *safe;
+    const std::vector<BudgetItem> doubted = doubt(items, *anchor);
+    Selection found = along_hulls(doubted, bytes, smallest(doubted));
+    Selection same = selection_of(doubted, anchor->chosen);
+    fill(doubted, bytes, found);
+    fill(doubted, bytes, same);
+    const bool clear = found.cost < (1.0 - kLeastGain) * anchor->cost;
+    return selection_of(items, std::move(clear && found.cost < same.cost ? found : same).chosen);
 }
 
 }  // namespace deltavino::exporter

@@ -37,14 +37,15 @@ Selection selection_of(const std::vector<BudgetItem>& items, std::vector<std::si
 Selection smallest(const std::vector<BudgetItem>& items);
 Selection best(const std::vector<BudgetItem>& items);
 
-// Costs are expectations: of two selections that share little, the one that is expected to cost up to this much less
-// was measured to cost more (docs/quantization.md).
+// Costs are expectations (docs/quantization.md). What some weights are expected to gain must be so many times what
+// others are expected to lose, and a selection as a whole must be expected to gain that share.
+inline constexpr double kDoubt = 3.0;
 inline constexpr double kLeastGain = 0.10;
 
-// The lowest cost that was found within `bytes`; none when nothing fits. When some of `known` fit, it is the best of
-// these with single items exchanged for ones of lower cost, so that no item costs more than it does there, unless
-// another selection is expected to cost less by the share kLeastGain. The same items in the same order give the same
-// selection.
+// The lowest cost that was found within `bytes`; none when nothing fits. When some of `known` fit, it is compared with
+// the cheapest of these: what an item costs more than there counts kDoubt times. Unless the cost is still lower by the
+// share kLeastGain, the selection is that one with single items exchanged for ones of lower cost, so that no item costs
+// more than it does there. The same items in the same order give the same selection.
 std::optional<Selection> select(const std::vector<BudgetItem>& items, std::uint64_t bytes,
                                 const std::vector<Selection>& known);
 
