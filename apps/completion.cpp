@@ -29,9 +29,25 @@ std::vector<Option> named_options(const Command& command) {
     return options;
 }
 
-// The help up to its first defaults, alternatives or explanations, without what shells take for syntax.
+// What the first argument of a command can be; empty: files.
+std::vector<std::string> first_words(const Command& command) {
+    const auto found = std::find_if(command.options().begin(), command.options().end(),
+                                    [](const Option& option) { return option.names.front() != '-'; });
+    return found == command.options().end() ? std::vector<std::string>() : found->choices;
+}
+
+// The help up to its first defaults, alternatives or explanations, without what shells take for syntax. A colon that
+// stands early is behind the formats that an option is for.
 std::string short_text(const std::string& help) {
-    std::string text = help.substr(0, help.find_first_of("[;:("));
+    constexpr std::size_t kEarly = 12;
+    std::string text = help.substr(0, help.find_first_of("[;("));
+    for (std::size_t colon = text.find(':'); colon != std::string::npos; colon = text.find(':')) {
+        if (colon > kEarly) {
+            text.resize(colon);
+        } else {
+            text.replace(colon, 1, " -");
+        }
+    }
     std::erase_if(text, [](char c) { return c == '\'' || c == '"' || c == '\\' || c == '`' || c == '$'; });
     while (text.ends_with(' ')) {
         text.pop_back();
@@ -52,6 +68,7 @@ std::string bash(const std::vector<Command>& commands) {
     std::vector<std::string> names;
     std::string values;
     std::string options;
+    std::string first;
     for (const Command& command : commands) {
         names.push_back(command.name());
         std::vector<std::string> words;
@@ -66,6 +83,10 @@ std::string bash(const std::vector<Command>& commands) {
         }
         options += fmt::format("            {}) found=$(compgen -W '{}' -- \"$word\") ;;\n", command.name(),
                                fmt::join(words, " "));
+        if (const std::vector<std::string> arguments = first_words(command); !arguments.empty()) {
+            first += fmt::format("            *:{}) found=$(compgen -W '{}' -- \"$word\") ;;\n", command.name(),
+                                 fmt::join(arguments, " "));
+        }
     }
     return fmt::format(R"(# deltavino: completion for bash
 _deltavino() {{
@@ -82,14 +103,14 @@ _deltavino() {{
         *) case "$word:$command" in
             -*) case $command in
 {2}            esac ;;
-            *) found=$(compgen -f -- "$word") ;;
+{3}            *) found=$(compgen -f -- "$word") ;;
         esac ;;
     esac
     [ -z "$found" ] || mapfile -t COMPREPLY <<<"$found"
 }}
 complete -o filenames -F _deltavino deltavino
 )",
-                       fmt::join(names, " "), values, options);
+                       fmt::join(names, " "), values, options, first);
 }
 
 std::string zsh_values(const Option& option) {
@@ -112,6 +133,9 @@ std::string zsh(const std::vector<Command>& commands) {
                 cases += fmt::format("            '*{}[{}]{}' \\\n", name, short_text(option.help),
                                      option.values == Values::None ? "" : zsh_values(option));
             }
+        }
+        if (const std::vector<std::string> arguments = first_words(command); !arguments.empty()) {
+            cases += fmt::format("            '1:{}:({})' \\\n", command.name(), fmt::join(arguments, " "));
         }
         cases += "            '*:file:_files' ;;\n";
     }
@@ -141,11 +165,13 @@ compdef _deltavino deltavino
 
 std::string fish(const std::vector<Command>& commands) {
     std::string out = "# deltavino: completion for fish\n";
+    std::vector<std::string> names;
     const auto command_line = [&out](const std::string& name, const std::string& help) {
         out += fmt::format("complete -c deltavino -n __fish_use_subcommand -f -a {} -d '{}'\n", name, help);
     };
     for (const Command& command : commands) {
         command_line(command.name(), short_text(command.summary()));
+        names.push_back(command.name());
     }
     command_line("completion", "Print a completion script");
     command_line("help", "Print help");
@@ -163,8 +189,15 @@ std::string fish(const std::vector<Command>& commands) {
             }
             out += fmt::format(" -d '{}'\n", short_text(option.help));
         }
+        if (const std::vector<std::string> arguments = first_words(command); !arguments.empty()) {
+            out += fmt::format(
+                "complete -c deltavino -n '__fish_seen_subcommand_from {0}; and not __fish_seen_subcommand_from {1}' "
+                "-fa '{1}'\n",
+                command.name(), fmt::join(arguments, " "));
+        }
     }
-    out += "complete -c deltavino -n '__fish_seen_subcommand_from completion' -xa 'bash zsh fish'\n";
+    out += "complete -c deltavino -n '__fish_seen_subcommand_from completion' -fa 'bash zsh fish'\n";
+    out += fmt::format("complete -c deltavino -n '__fish_seen_subcommand_from help' -fa '{}'\n", fmt::join(names, " "));
     return out;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs the built program with the libraries that it needs into one archive in dist/ that runs from any folder of a
-# system with the same or a newer glibc and libstdc++, without Python. OpenVINO's plugins for CPU, GPU and NPU are
+# system with the glibc and libstdc++ that it names at the end, or newer ones, without Python. OpenVINO's plugins for CPU, GPU and NPU are
 # in it; drivers of a GPU (libOpenCL.so.1) and an NPU are the system's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,3 +50,8 @@ archive=dist/$name.tar.gz
 tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime='2000-01-01 00:00:00Z' -cf - "$name" |
   gzip -n >"$archive"
 echo "dist: $archive, $(du -k "$archive" | cut -f1) kB; unpacked $(du -sk "$root" | cut -f1) kB"
+# newest SYMBOL_VERSIONS: the newest that something in the archive asks the system for.
+newest() {
+  find "$root" -type f -exec objdump -T {} + 2>/dev/null | grep -oE "\($1_[0-9.]+\)" | tr -d '()' | sort -Vu | tail -n 1
+}
+echo "dist: it runs where there are $(newest GLIBC) and $(newest GLIBCXX)"

@@ -15,6 +15,8 @@ from pathlib import Path
 import reference_pages
 
 ROOT = Path(__file__).resolve().parent.parent
+# The page of the start has no pages beside it, so it has the width of their list.
+START = "---\nhide: [navigation]\n---\n\n"
 TOP = {"README.md": "index", "CHANGELOG.md": "changelog", "CONTRIBUTING.md": "contributing"}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s:]*?)(#[^)\s]*)?\)")
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
@@ -47,7 +49,8 @@ def write_pages(program: Path, out: Path) -> None:
     files = [*TOP, *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
     for file in files:
         text = (ROOT / file).read_text(encoding="utf-8")
-        (out / (page_of(file) or file)).write_text(relinked(text, file), encoding="utf-8")
+        start = START if file == "README.md" else ""
+        (out / (page_of(file) or file)).write_text(start + relinked(text, file), encoding="utf-8")
     made = {"commands": reference_pages.command_page(program), "cpp": reference_pages.header_page(ROOT / "include" / "deltavino")}
     for name, text in made.items():
         (out / "reference" / f"{name}.md").write_text(text, encoding="utf-8")

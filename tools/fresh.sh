@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tries README.md's commands in a new, minimal system: nothing that was installed by hand can help them.
 #   tools/fresh.sh [bookworm | trixie | noble]    default: bookworm; needs root and debootstrap
+# noble is Ubuntu's: it needs an apt source of Ubuntu among those of the running system.
 # The committed HEAD is cloned into the system. Package sources, proxies, certificates and pip's settings
 # are those of the running system, copied when this runs. Nothing is left behind, except with KEEP=1.
 # Exit code: 0 passed, 1 failed, 75 not run (the mirror has no such suite or cannot be reached).
@@ -151,10 +152,17 @@ for ((try = 1; ; ++try)); do
   sleep "$pause"
 done
 
+# The recipe of a suite that is younger than debootstrap: those of one distribution are all alike.
+recipe=/usr/share/debootstrap/scripts/$suite
+[ -e "$recipe" ] || case $suite in
+  noble) recipe=/usr/share/debootstrap/scripts/jammy ;;
+  *) recipe=/usr/share/debootstrap/scripts/sid ;;
+esac
+
 started=$SECONDS
 say "$suite: making a minimal system"
 for ((try = 1; ; ++try)); do
-  if debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1; then break; fi
+  if debootstrap --variant=minbase "$suite" "$root" "$mirror" "$recipe" >"$work/debootstrap.log" 2>&1; then break; fi
   [ "$try" -lt "$tries" ] || {
     tail -n 20 "$work/debootstrap.log"
     not_run "debootstrap failed $tries times, see above"

@@ -2,13 +2,18 @@
 """Prints the type stub of the installed extension deltavino._deltavino, as python/deltavino/_deltavino.pyi has it.
 
     make_stub.py FOLDER_OF_NANOBIND
+
+nanobind may be another environment's. Its maker of stubs needs typing_extensions below Python 3.11, which is taken from
+beside it.
 """
 
 import importlib
 import re
 import sys
+from pathlib import Path
 
-sys.path.append(sys.argv[1])
+nanobind = Path(sys.argv[1])
+sys.path += [str(nanobind), str(nanobind.parent)]
 stubgen = importlib.import_module("stubgen")
 generator = stubgen.StubGen(importlib.import_module("deltavino._deltavino"))
 generator.put(generator.module)

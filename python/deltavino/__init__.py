@@ -53,10 +53,11 @@ from ._options import (
 )
 from ._runner import Runner, generate
 
-__all__ = [
-    "Answer", "BugError", "Cancelled", "CheckReport", "Error", "Evaluation", "EvaluationReport", "ExportSummary",
-    "ExportedFile", "FinishReason", "InputError", "NetworkError", "OutputError", "Runner", "TensorReport",
-    "UnsupportedError", "UsageError", "bench", "build", "check", "eval", "export", "generate", "inspect", "__version__",
+__all__ = [  # as the reference shows them
+    "export", "build", "inspect", "check", "eval", "bench", "generate", "Runner", "Answer", "FinishReason",
+    "ExportSummary", "ExportedFile", "TensorReport", "CheckReport", "EvaluationReport", "Evaluation", "Error",
+    "UsageError", "InputError", "UnsupportedError", "OutputError", "NetworkError", "BugError", "Cancelled",
+    "__version__",
 ]  # fmt: skip
 
 __version__ = _deltavino.version()

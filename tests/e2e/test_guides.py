@@ -36,8 +36,11 @@ def blocks(document: str, language: str = r"\w*") -> list[str]:
 
 
 def commands(document: str) -> list[str]:
-    """Lines of code blocks that begin with `$ deltavino` or `$ build/deltavino`, without comments."""
-    lines = [line for block in blocks(document) for line in block.splitlines()]
+    """Lines of code blocks that begin with `$ deltavino` or `$ build/deltavino`, without comments.
+
+    A backslash at the end of a line takes the next one to it.
+    """
+    lines = [line for block in blocks(document) for line in block.replace("\\\n", " ").splitlines()]
     return [line[2:].split("  #")[0] for line in lines if re.match(r"\$ (build/)?deltavino ", line)]
 
 

@@ -43,6 +43,7 @@ def test_bash_offers_commands_options_and_values(deltavino, tmp_path):
     assert sorted(completed(deltavino, "deltavino", "export", "--report", f"{tmp_path}/")) == [
         f"{tmp_path}/file", f"{tmp_path}/folder"]
     assert completed(deltavino, "deltavino", "completion", "z") == ["zsh"]
+    assert completed(deltavino, "deltavino", "cache", "") == ["list", "clear"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
