@@ -9,7 +9,9 @@ of them, each in a process of its own. Both read something before what counts. l
 Every second round is in the opposite order. Prints medians, least
 and most, and for each DIR and format the ratio in the same round. llama.cpp's threads wait for each other without sleeping
 and suffer more than ours where other programs run: a measurement during which others took more than a tenth of the
-processors is made again, at most four times in all, and the one with the least is taken; their share is printed.
+processors is made again, at most four times in all, and the one with the least is taken; their share is printed. On a busy
+machine --one-thread is fairer: both run in this Python on one thread, the time is the processor's, prompts are read in
+pieces of 512 tokens.
 
 TREE is a source tree of llama.cpp, DIR of --tools holds its programs. PyPI has both in the source package of
 llama-cpp-python, below vendor/llama.cpp; what was measured had version 0.3.36 with commit 0c1e57098:
@@ -25,18 +27,25 @@ makes checkpoints of published sizes. --work keeps the files of ggml; those that
 """
 
 import argparse
+import ctypes
 import functools
 import json
+import multiprocessing
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
+PIECE = 512  # tokens that are read at once, as `generate` and llama.cpp's defaults have it
+SILENT = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
 
 # convert_hf_to_gguf.py knows a tokenizer by a hash of what it makes of a text; one with another vocabulary is unknown to
 # it, and a checkpoint without one cannot be converted. The splitting rule is Qwen3.5's in both cases.
@@ -94,6 +103,90 @@ def rate_of_ours(program: Path, model: Path, what: tuple[int, int], threads: int
     return found["new_tokens"] / found["decode_seconds"] if new else found["prompt_tokens"] / found["prefill_seconds"]
 
 
+def load_library(source: Path, tools: Path) -> types.ModuleType:
+    """llama-cpp-python's declarations over the library of `tools`, without the rest of that package."""
+    os.environ["LLAMA_CPP_LIB_PATH"] = str(tools.resolve())
+    package = types.ModuleType("llama_cpp")
+    package.__path__ = [str(source.resolve().parents[1] / "llama_cpp")]
+    sys.modules["llama_cpp"] = package
+    import llama_cpp.llama_cpp as library
+
+    library.llama_log_set(SILENT, ctypes.c_void_p(0))
+    library.llama_backend_init()
+    return library
+
+
+def pieces(length: int) -> list[tuple[int, int]]:
+    return [(begin, min(begin + PIECE, length)) for begin in range(0, length, PIECE)]
+
+
+def seconds_of_ours(directory: Path, prompts: list[int], new: int) -> dict[str, float]:
+    """Processor seconds of one thread."""
+    import inference
+    import openvino as ov
+
+    core = ov.Core()
+    model = core.read_model(directory / "openvino_model.xml")
+    inference.keep_last_token(model)
+    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1})
+    request = compiled.create_infer_request()
+
+    def read(ids: np.ndarray, past: int) -> None:
+        request.infer(inference.feeds(compiled, ids[None], past))
+
+    return timed(read, request.reset_state, compiled.output(0).partial_shape[-1].get_length(), prompts, new)
+
+
+def seconds_of_llama(library: types.ModuleType, path: Path, prompts: list[int], new: int) -> dict[str, float]:
+    """The same; pieces as long, keys and values in float16, which is its default."""
+    model = library.llama_model_load_from_file(str(path).encode(), library.llama_model_default_params())
+    options = library.llama_context_default_params()
+    options.n_ctx, options.n_batch, options.n_ubatch = max(prompts) + new + PIECE, PIECE, PIECE
+    options.n_threads = options.n_threads_batch = 1
+    context = library.llama_init_from_model(model, options)
+    batch = library.llama_batch_init(PIECE, 0, 1)
+
+    def read(ids: np.ndarray, past: int) -> None:
+        batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = int(token), past + i, 1, 0
+            batch.logits[i] = i == len(ids) - 1
+        if library.llama_decode(context, batch) != 0:
+            raise SystemExit(f"llama.cpp does not decode with {path}")
+        library.llama_get_logits(context)  # waits for it
+
+    def forget() -> None:
+        library.llama_memory_clear(library.llama_get_memory(context), True)
+
+    return timed(read, forget, library.llama_vocab_n_tokens(library.llama_model_get_vocab(model)), prompts, new)
+
+
+def timed(read: Callable[[np.ndarray, int], None], forget: Callable[[], None], vocabulary: int, prompts: list[int], new: int) -> dict[str, float]:
+    ids = np.random.default_rng(0).integers(0, vocabulary, max(prompts) + new)
+    found = {}
+    for number, length in enumerate([prompts[0], *prompts]):  # the first one is not counted
+        forget()
+        start = time.process_time()
+        for begin, end in pieces(length):
+            read(ids[begin:end], begin)
+        if number > 0:
+            found[f"prompt of {length}"] = time.process_time() - start
+        if number == 1:
+            start = time.process_time()
+            for i in range(length, length + new):
+                read(ids[i : i + 1], i)
+            found["new tokens"] = time.process_time() - start
+    return found
+
+
+def rates_on_one_thread(who: str, arguments: argparse.Namespace, wanted: dict[str, tuple[int, int]]) -> dict[str, float]:
+    """Tokens for a second of processor time, in a process of its own."""
+    command = [sys.executable, __file__, arguments.checkpoint, *arguments.directories, "--source", arguments.source, "--tools", arguments.tools,
+               "--work", arguments.work, "--prompt-tokens", arguments.prompt_tokens, "--new-tokens", arguments.new_tokens, "--one", who]  # fmt: skip
+    seconds = json.loads(run(command))
+    return {key: (new or prompt) / seconds[key] for key, (prompt, new) in wanted.items()}
+
+
 def processor_seconds() -> tuple[float, float]:
     """Of the whole machine (0 where the system does not tell), and of the children that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -111,10 +204,31 @@ def share_of_others(before: tuple[float, float], seconds: float) -> float:
     return max(0.0, others) / (seconds * (os.cpu_count() or 1))
 
 
+def spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def wait_for_quiet(most: float) -> None:
+    """Until others leave the processors to us when we ask for them; after three minutes without that, go on."""
+    for _ in range(60):
+        before, start = processor_seconds(), time.perf_counter()
+        probes = [multiprocessing.Process(target=spin, args=(0.5,)) for _ in range(os.cpu_count() or 1)]
+        for probe in probes:
+            probe.start()
+        for probe in probes:
+            probe.join()
+        if share_of_others(before, time.perf_counter() - start) <= most:
+            return
+        time.sleep(2.5)
+
+
 def undisturbed(measure: Callable[[], float], most: float, tries: int) -> tuple[float, float]:
     """The first measurement during which others took at most that share of the processors, else the one with the least."""
     best: tuple[float, float] | None = None
     for _ in range(tries):
+        wait_for_quiet(most)
         before, start = processor_seconds(), time.perf_counter()
         rate = measure()
         share = share_of_others(before, time.perf_counter() - start)
@@ -157,9 +271,17 @@ def main() -> None:
     parser.add_argument("--most-of-others", type=float, default=0.1, help="share of the processors beyond which a measurement is repeated")
     parser.add_argument("--tries", type=int, default=4)
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "deltavino")
+    parser.add_argument("--one-thread", action="store_true", help="one thread, processor time")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="write every round's rates here")
     arguments = parser.parse_args()
     arguments.work.mkdir(exist_ok=True)
+    prompts = [int(length) for length in arguments.prompt_tokens.split(",")]
+    if arguments.one:
+        seconds = (seconds_of_llama(load_library(arguments.source, arguments.tools), Path(arguments.one), prompts, arguments.new_tokens)
+                   if arguments.one.endswith(".gguf") else seconds_of_ours(Path(arguments.one), prompts, arguments.new_tokens))  # fmt: skip
+        print(json.dumps(seconds))
+        return
     name = arguments.checkpoint.name
     plain = convert(arguments.source, arguments.checkpoint, arguments.work / f"{name}-bf16.gguf", "bf16")
     models = {directory.name: directory for directory in arguments.directories}
@@ -167,13 +289,16 @@ def main() -> None:
               for kind in arguments.formats.split(",")}  # fmt: skip
     for label, path in theirs.items():
         print(f"{label}: {path.stat().st_size / 1e6:.1f} MB")
-    prompts = [int(length) for length in arguments.prompt_tokens.split(",")]
     wanted = {f"prompt of {length}": (length, 0) for length in prompts} | {"new tokens": (prompts[0], arguments.new_tokens)}
     everyone = [*models, *theirs]
     found: dict[str, list[dict[str, float]]] = {who: [] for who in everyone}
     shares: list[float] = []
     for turn in range(arguments.rounds):
         for who in everyone if turn % 2 == 0 else reversed(everyone):
+            if arguments.one_thread:
+                found[who].append(rates_on_one_thread(str({**models, **theirs}[who]), arguments, wanted))
+                print(f"round {turn + 1}, {who}: {found[who][-1]}", file=sys.stderr, flush=True)
+                continue
             program, function = (arguments.tools, rate_of_llama) if who in theirs else (arguments.program, rate_of_ours)
             rates: dict[str, float] = {}
             for key, what in wanted.items():
@@ -184,7 +309,8 @@ def main() -> None:
             found[who].append(rates)
         if arguments.json:
             arguments.json.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"others took {statistics.median(shares):.0%} of the processors ({min(shares):.0%}-{max(shares):.0%})")
+    if shares:
+        print(f"others took {statistics.median(shares):.0%} of the processors ({min(shares):.0%}-{max(shares):.0%})")
     print_tables(found, list(models), list(theirs))
 
 
