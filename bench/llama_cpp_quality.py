@@ -16,7 +16,8 @@ quantized weights, in blocks; the cost of that is in its numbers, as it is for w
 
 The row "F32" must be near zero, or the two programs do not compute the same model: more than 0.0001 stops the script.
 Bytes are those of the tensors. k-quants and IQ4_XS need rows of 256 columns or a multiple; llama-quantize takes another
-format where a row is shorter. How many tensors have which type is printed and kept in the JSON.
+format where a row is shorter. How many tensors have which type is printed and kept in the JSON. At the end deltavino
+exports with `--target-size` what the formats of EQUAL take, alone and calibrated on the same text.
 """
 
 import argparse
@@ -33,6 +34,7 @@ import quality
 from dynamic_quantization import WINDOW, log_probabilities, windows
 
 FORMATS = ("F32", "Q8_0", "Q4_0", "IQ4_NL", "IQ4_XS", "Q4_K_S", "Q4_K_M", "Q5_K_M")
+EQUAL = ("IQ4_XS", "Q4_K_S", "Q4_K_M", "Q5_K_M")  # deltavino exports as many bytes
 PLAIN, WEIGHED = "llama.cpp", "llama.cpp, imatrix"
 WITHOUT_MATRIX = ("F32", "Q8_0")
 MOST_BETWEEN_PROGRAMS = 1e-4
@@ -85,6 +87,22 @@ def row(name: str, producer: str, texts: list[np.ndarray], truth: list[np.ndarra
     same = np.mean([a.argmax(-1) == b.argmax(-1) for a, b in zip(truth, found, strict=True)])
     return {"format": f"ggml {name}", "producer": producer, "gap": perplexity(texts, found) - perplexity(texts, truth),
             "kl": float(kl), "top1": float(same)}  # fmt: skip
+
+
+def of_equal_bytes(work: Path, checkpoint: Path, calibration: Path, text: Path, most: int, rows: list[dict]) -> list[dict]:
+    """What deltavino makes of the same bytes, alone and calibrated; in float32, activations not quantized."""
+    sizes = {row["format"]: row["bytes"] for row in rows if row["producer"] == PLAIN and row["format"].removeprefix("ggml ") in EQUAL}
+    program, made = str(quality.ROOT / "build" / "deltavino"), {}
+    for name, size in sizes.items():
+        for producer, options in ((quality.OURS, []), (quality.ON_TEXT, ["--calibrate", str(calibration)])):
+            made[name, producer] = work / f"{name}{len(options)}"
+            quality.run([program, "export", "-m", str(checkpoint), str(made[name, producer]), "--task", quality.TEXT_TASK, "--weight-format", "int4",
+                         "--target-size", f"{size / 1e6}MB", "--force", *options])  # fmt: skip
+    output = quality.run([program, "eval", "--text", str(text), "--windows", str(most), "--json", str(work / "float"), *map(str, made.values())])
+    reference, *results = json.loads(output)["models"]
+    return [{"format": f"{name}, its bytes", "producer": producer, "gap": found["perplexity"] - reference["perplexity"], "kl": found["kl_divergence"],
+             "top1": found["top1_agreement"], "bytes": found["weight_bytes"]}
+            for (name, producer), found in zip(made, results, strict=True)]  # fmt: skip
 
 
 def check_tokens(library: types.ModuleType, path: Path, text: str, expected: np.ndarray) -> None:
@@ -150,6 +168,9 @@ def main() -> None:
                 raise SystemExit(f"llama.cpp in float32 is at a KL of {found['kl']:.6f}: not the same model")
             print(f"| {name} | {producer} | {found['kl']:.5f} | {found['bytes'] / 1e6:.2f} MB | {found['gap']:+.4f} | {found['types']} |", flush=True)
             rows.append(found)
+    for found in of_equal_bytes(work, checkpoint, calibration, arguments.text, arguments.windows, rows):
+        print(f"| {found['format']} | {found['producer']} | {found['kl']:.5f} | {found['bytes'] / 1e6:.2f} MB | {found['gap']:+.4f} | |")
+        rows.append(found)
     if arguments.json:
         write_json(arguments.json, rows)
 

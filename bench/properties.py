@@ -3,7 +3,7 @@
 
     bench/properties.py DIR --float FLOAT_DIR --quantized DIR2 --text FILE [--rounds 5] [--windows 24] [--only NAME]...
 
-Speed is that of DIR, a model of a published size: a prompt of 512 tokens and 64 new ones, each property in a process of its
+With --rounds 0 only the loss is measured. Speed is that of DIR, a model of a published size: a prompt of 512 tokens and 64 new ones, each property in a process of its
 own, every second round in the opposite order, beside one with the defaults in the same round. The loss is that of DIR2
 beside FLOAT_DIR in float32, two exports of the bundled model: KL(truth || model) in nats for windows of 256 tokens from
 empty states, once read at once (mean over all positions), and once with the last 64 tokens one by one, which is when
@@ -72,7 +72,7 @@ def speed(directory: Path, name: str) -> dict[str, float]:
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})" if values else "not measured"
 
 
 def main() -> None:
