@@ -47,9 +47,9 @@ def keep_last_token(model: ov.Model) -> None:
     model.validate_nodes_and_infer_types()
 
 
-def measure(directory: str, prefill: int, decode: int, precision: str | None) -> dict:
+def measure(directory: str, prefill: int, decode: int, properties: dict) -> dict:
     core = ov.Core()
-    options = {"PERFORMANCE_HINT": "LATENCY", **({"INFERENCE_PRECISION_HINT": precision} if precision else {})}
+    options = {"PERFORMANCE_HINT": "LATENCY", **properties}
     start = time.perf_counter()
     read = core.read_model(f"{directory}/openvino_model.xml")
     keep_last_token(read)
@@ -91,7 +91,8 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(arguments.directories[0], arguments.prefill, arguments.decode, arguments.precision)))
+        properties = {"INFERENCE_PRECISION_HINT": arguments.precision} if arguments.precision else {}
+        print(json.dumps(measure(arguments.directories[0], arguments.prefill, arguments.decode, properties)))
         return
     print(f"openvino {ov.get_version()}, prefill {arguments.prefill}, decode {arguments.decode}, {arguments.rounds} rounds")
     results: dict[str, list[dict]] = {directory: [] for directory in arguments.directories}

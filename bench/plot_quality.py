@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 FAMILIES = {"int4, groups of": "int4", "int4 symmetric, groups of": "int4 symmetric", "nf4, groups of": "nf4"}
 STYLES = {"deltavino": ("C0", "o", "-"), "nncf's scales": ("C1", "s", "--"), "optimum-intel": ("C2", "^", ":"),
           "--calibrate FILE": ("C3", "D", "-"), "--calibrate self": ("C4", "v", "-"), "nncf GPTQ": ("C5", "P", ":"), "nncf AWQ, scale estimation": ("C6", "X", ":")}
+GGML = ("Q4_0", "IQ4_XS", "Q4_K_S", "Q4_K_M")  # the others lie beside these or outside
 LABELS = {"deltavino": "deltavino, default", "nncf's scales": "deltavino, --scale-search nncf", "optimum-intel": "optimum-intel, its own recipe"}  # others: their own names
 
 
@@ -28,7 +29,7 @@ def points(rows: list[dict], prefix: str, producer: str) -> list[tuple[float, fl
 
 
 def draw_recipes(axis, rows: list[dict]) -> None:
-    """The named recipes on the line of the targets, and what calibration adds."""
+    """The named recipes on the line of the targets, what calibration adds, and formats of ggml."""
     for producer, color, line, label in (("deltavino", "C0", "-", "--target-bits"), ("--calibrate FILE", "C3", "-", "--target-bits, --calibrate FILE")):
         found = points(rows, "target of ", producer)
         axis.plot([x for x, _, _ in found], [y for _, y, _ in found], color=color, linestyle=line, marker=".", label=label)
@@ -39,6 +40,12 @@ def draw_recipes(axis, rows: list[dict]) -> None:
     for producer in ("nncf GPTQ", "nncf AWQ, scale estimation"):
         found = points(rows, "int4, groups of", producer)
         axis.plot([x for x, _, _ in found], [y for _, y, _ in found], color=STYLES[producer][0], marker=STYLES[producer][1], linestyle="none", label=producer)
+    for producer, color, label in (("llama.cpp", "C7", "llama.cpp"), ("llama.cpp, imatrix", "C8", "llama.cpp, importance matrix")):
+        found = [point for point in points(rows, "ggml ", producer) if point[2] in GGML]
+        axis.plot([x for x, _, _ in found], [y for _, y, _ in found], color=color, marker="*", linestyle="none", label=label)
+        if producer == "llama.cpp":
+            for x, y, name in found:
+                axis.annotate(name, (x, y), textcoords="offset points", xytext=(5, -8 if name == "IQ4_XS" else 5), fontsize=7, color=color)
     axis.set_title("int4: recipes and targets", fontsize=10)
     axis.legend(fontsize=7)
 

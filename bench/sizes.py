@@ -52,10 +52,9 @@ def tensors(hidden: int, layers: int, heads: int, kv: int, values: int, inner: i
     return found
 
 
-def write_dense(folder: Path, geometry: tuple) -> None:
+def config(geometry: tuple) -> dict:
     hidden, layers, heads, kv, values, inner, tied = geometry
-    folder.mkdir()
-    config = {
+    return {
         "architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5_text", "dtype": "bfloat16", "vocab_size": VOCABULARY,
         "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv,
         "head_dim": HEAD, "linear_num_key_heads": KEY_HEADS, "linear_num_value_heads": values, "linear_key_head_dim": DELTA,
@@ -64,7 +63,11 @@ def write_dense(folder: Path, geometry: tuple) -> None:
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25,
                             "mrope_section": [11, 11, 10], "mrope_interleaved": True},
     }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(config))
+
+
+def write_dense(folder: Path, geometry: tuple) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config(geometry)))
     header, offset = {}, 0
     for name, shape in tensors(*geometry).items():
         size = 2

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Write a checkpoint with the tensor names and sizes of a published mixture of experts, almost all of it holes.
+"""Write a checkpoint with the tensor names and sizes of a published text model, almost all of it holes.
 
-    sparse_checkpoint.py OUT [--geometry 35b-a3b] [--layers 40] [--vocabulary 248320] [--experts 256]
+    sparse_checkpoint.py OUT [--geometry 35b-a3b | 4b | ...] [--layers 40] [--vocabulary 248320] [--experts 256]
                          [--split-experts] [--full]
 
 The files have their full length but take a few hundred megabytes of disk: of each tensor only the first
 rows hold numbers, the rest reads as zeros. For measuring memory and time of an export. With --full there
-are no holes, for measuring inference. Needs numpy only.
+are no holes, for measuring inference. Vocabulary and experts are those of a mixture. Needs numpy only.
 """
 
 import argparse
@@ -15,12 +15,14 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import sizes
 
 GEOMETRIES = {
     "narrow": dict(hidden=2048, layers=4, heads=16, kv_heads=2, key_heads=16, value_heads=32, inner=512, experts=64, chosen=8, vocabulary=4096),
     "35b-a3b": dict(hidden=2048, layers=40, heads=16, kv_heads=2, key_heads=16, value_heads=32, inner=512, experts=256, chosen=8, vocabulary=248320),
     "122b-a10b": dict(hidden=3072, layers=48, heads=32, kv_heads=2, key_heads=16, value_heads=64, inner=1024, experts=256, chosen=8, vocabulary=248320),
 }
+DENSE = {name.lower(): geometry for name, geometry in sizes.DENSE.items()}
 HEAD, DELTA_HEAD, KERNEL = 256, 128, 4
 ROWS_WITH_NUMBERS = 64
 SHARD_BYTES = 5_000_000_000
@@ -107,22 +109,32 @@ def write_shard(path: Path, rows: list, generator: np.random.Generator, full: bo
             file.write(bfloat16(size if full else min(size, ROWS_WITH_NUMBERS * columns), columns**-0.5, generator))
 
 
+def describe(arguments: argparse.Namespace) -> tuple[dict, list]:
+    """config.json, and names with shapes."""
+    if arguments.geometry in DENSE:
+        hidden, layers, *others = DENSE[arguments.geometry]
+        geometry = (hidden, arguments.layers or layers, *others)
+        return sizes.config(geometry), list(sizes.tensors(*geometry).items())
+    geometry = dict(GEOMETRIES[arguments.geometry])
+    for key in ["vocabulary", "experts"]:
+        geometry[key] = getattr(arguments, key) or geometry[key]
+    layers = arguments.layers or geometry["layers"]
+    return config(geometry, layers), list(tensors(geometry, layers, arguments.split_experts))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--geometry", choices=GEOMETRIES, default="35b-a3b")
+    parser.add_argument("--geometry", choices=[*GEOMETRIES, *DENSE], default="35b-a3b")
     parser.add_argument("--layers", type=int)
     parser.add_argument("--vocabulary", type=int)
     parser.add_argument("--experts", type=int)
     parser.add_argument("--split-experts", action="store_true")
     parser.add_argument("--full", action="store_true", help="numbers everywhere")
     arguments = parser.parse_args()
-    geometry = dict(GEOMETRIES[arguments.geometry])
-    for key in ["vocabulary", "experts"]:
-        geometry[key] = getattr(arguments, key) or geometry[key]
-    layers = arguments.layers or geometry["layers"]
+    described, named_shapes = describe(arguments)
     shards, size = [[]], 0
-    for name, shape in tensors(geometry, layers, arguments.split_experts):
+    for name, shape in named_shapes:
         size += 2 * int(np.prod(shape))
         if size > SHARD_BYTES and shards[-1]:
             shards.append([])
@@ -135,7 +147,7 @@ def main() -> None:
         name = f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
         write_shard(arguments.out / name, rows, generator, arguments.full)
         weight_map |= {tensor: name for tensor, _ in rows}
-    (arguments.out / "config.json").write_text(json.dumps(config(geometry, layers), indent=2))
+    (arguments.out / "config.json").write_text(json.dumps(described, indent=2))
     (arguments.out / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 

@@ -21,12 +21,12 @@ PATH = re.compile(r"[\w.-]+(?:/[\w.-]*)*")
 CITED = re.compile(rf"(?<![\w./:@-])(?:{'|'.join(TOP)})/[\w./-]*[\w/]")
 NAMED = re.compile(r"(?<![\w./:*<>{}-])\w[\w/-]*\.(?:cpp|hpp|py|sh|md)\b(?![\w*])")
 FOREIGN_INCLUDE = re.compile(r"^\s*#\s*include\s*<.*$", re.MULTILINE)
-# Files of transformers, compressed-tensors, jinja2 and openvino_genai that comments name.
+# Files of transformers, compressed-tensors, jinja2, openvino_genai and llama.cpp that comments name, and that project.
 OF_OTHERS = re.compile(
     r"(?:modeling|configuration|processing|image_processing|video_processing|tokenization)_\w+\.py"
     r"|generation/(?:logits_process|utils)\.py|stopping_criteria\.py|utils/quantization_config\.py"
     r"|integrations/finegrained_fp8\.py|quantization/lifecycle/forward\.py|(?:jinja2/\w+|idtracking)\.py"
-    r"|make_tokenizer_stateful\.cpp"
+    r"|make_tokenizer_stateful\.cpp|(?:vendor/)?llama\.cpp|convert_hf_to_gguf\.py"
 )
 OF_A_MACHINE = re.compile(r"(?<![\w.-])(?:/(?:work|home|root|Users)/[\w.-]|(?:\.\./)+shared\b)")
 LARGE = 1 << 20
