@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs the built program with the libraries that it needs into one archive in dist/ that runs from any folder of a
-# system with the glibc and libstdc++ that it names at the end, or newer ones, without Python. OpenVINO's plugins for CPU, GPU and NPU are
-# in it; drivers of a GPU (libOpenCL.so.1) and an NPU are the system's.
+# system with the glibc and libstdc++ that it names at the end, or newer ones, without Python. OpenVINO's plugins for
+# CPU, GPU and NPU are in it; drivers of a GPU (libOpenCL.so.1) and an NPU are the system's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=build/deltavino
