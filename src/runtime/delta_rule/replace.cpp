@@ -164,13 +164,13 @@ bool find_heads(Layer& layer) {
         return false;
     }
     FormNames names;
-    const char* const kParts[] = {"q", "k", "v"};
+    const char* const parts[] = {"q", "k", "v"};
     for (std::size_t i = 0; i < 3; ++i) {
         Value part = v->output(i);
         if (i < 2) {  // told from where each head has its place
             const auto reshaped = only_consumer<ov::Node>(part);
-            const std::string form = fmt::format("Reshape({}, 0 0 {} {})", kParts[i], layer.key_heads, layer.key_size);
-            if (!reshaped || form_of(reshaped, {{part, kParts[i]}}) != form) {
+            const std::string form = fmt::format("Reshape({}, 0 0 {} {})", parts[i], layer.key_heads, layer.key_size);
+            if (!reshaped || form_of(reshaped, {{part, parts[i]}}) != form) {
                 return false;
             }
             part = reshaped->output(0);
@@ -182,7 +182,7 @@ bool find_heads(Layer& layer) {
                 part = repeated->output(0);
             }
         }
-        names.emplace(part, kParts[i]);
+        names.emplace(part, parts[i]);
     }
     const auto normed = [](const char* name) {
         return fmt::format(

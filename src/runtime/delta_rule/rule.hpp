@@ -160,11 +160,11 @@ struct Piece {
     float* state;
 };
 
-// Columns [column, column + 16 Blocks) of a piece.
-template <typename Lanes, std::size_t Blocks>
+// Columns [column, column + 16 kBlocks) of a piece.
+template <typename Lanes, std::size_t kBlocks>
 void pass_columns(const Piece& piece, std::size_t column) {
-    Lanes change[Blocks];
-    for (std::size_t n = 0; n < Blocks; ++n) {
+    Lanes change[kBlocks];
+    for (std::size_t n = 0; n < kBlocks; ++n) {
         change[n] = Lanes::set(0.0f);
     }
     float* const state = piece.state + column;
@@ -173,8 +173,8 @@ void pass_columns(const Piece& piece, std::size_t column) {
     for (std::size_t t = 0; t < piece.tokens; ++t) {
         const float* key = piece.key + t * piece.key_size;
         const float* query = piece.query + t * piece.key_size;
-        Lanes recalled[Blocks], asked[Blocks];
-        for (std::size_t n = 0; n < Blocks; ++n) {
+        Lanes recalled[kBlocks], asked[kBlocks];
+        for (std::size_t n = 0; n < kBlocks; ++n) {
             recalled[n] = Lanes::set(0.0f);
             asked[n] = Lanes::set(0.0f);
         }
@@ -184,7 +184,7 @@ void pass_columns(const Piece& piece, std::size_t column) {
             const Lanes q = Lanes::set(query[i]);
             const Lanes written = Lanes::set(before[i]);
 #pragma GCC unroll 4
-            for (std::size_t n = 0; n < Blocks; ++n) {
+            for (std::size_t n = 0; n < kBlocks; ++n) {
                 const Lanes s = fma(written, change[n], decay * Lanes::load(row + n * kLanes));
                 s.store(row + n * kLanes);
                 recalled[n] = fma(s, k, recalled[n]);
@@ -193,7 +193,7 @@ void pass_columns(const Piece& piece, std::size_t column) {
         }
         float* const value = piece.value + t * piece.value_size + column;
         decay = Lanes::set(piece.decay[t]);
-        for (std::size_t n = 0; n < Blocks; ++n) {
+        for (std::size_t n = 0; n < kBlocks; ++n) {
             const Lanes v = Lanes::load(value + n * kLanes);
             change[n] = Lanes::set(piece.beta[t]) * (v - decay * recalled[n]);
             fma(Lanes::set(piece.product[t]), change[n], decay * asked[n]).store(value + n * kLanes);
@@ -202,17 +202,17 @@ void pass_columns(const Piece& piece, std::size_t column) {
     }
     for (std::size_t i = 0; i < piece.key_size; ++i) {
         float* const row = state + i * piece.value_size;
-        for (std::size_t n = 0; n < Blocks; ++n) {
+        for (std::size_t n = 0; n < kBlocks; ++n) {
             fma(Lanes::set(before[i]), change[n], decay * Lanes::load(row + n * kLanes)).store(row + n * kLanes);
         }
     }
 }
 
-template <typename Lanes, std::size_t Blocks>
+template <typename Lanes, std::size_t kBlocks>
 void pass_piece(const Piece& piece) {
     std::size_t column = 0;
-    for (; column + Blocks * kLanes <= piece.value_size; column += Blocks * kLanes) {
-        pass_columns<Lanes, Blocks>(piece, column);
+    for (; column + kBlocks * kLanes <= piece.value_size; column += kBlocks * kLanes) {
+        pass_columns<Lanes, kBlocks>(piece, column);
     }
     for (; column < piece.value_size; column += kLanes) {
         pass_columns<Lanes, 1>(piece, column);
@@ -220,7 +220,7 @@ void pass_piece(const Piece& piece) {
 }
 
 // Value head `h` for tokens [first, first + tokens), whose q and k are in the scratch.
-template <typename Lanes, std::size_t Blocks>
+template <typename Lanes, std::size_t kBlocks>
 void value_head(const DeltaRuleCall& call, const Layout& at, std::size_t h, std::size_t first, std::size_t tokens,
                 float* scratch) {
     const std::size_t channel = 2 * call.key_heads * call.key_size + h * call.value_size;
@@ -241,7 +241,7 @@ void value_head(const DeltaRuleCall& call, const Layout& at, std::size_t h, std:
     piece.beta = scratch + at.beta;
     piece.value = scratch + at.value;
     piece.state = scratch + at.state + h % at.values * call.key_size * call.value_size;
-    pass_piece<Lanes, Blocks>(piece);
+    pass_piece<Lanes, kBlocks>(piece);
     for (std::size_t t = 0; t < tokens; ++t) {
         for (std::size_t i = 0; i < call.value_size; i += kLanes) {
             store_values(call, Lanes::load(piece.value + t * call.value_size + i), call.output,
@@ -250,7 +250,7 @@ void value_head(const DeltaRuleCall& call, const Layout& at, std::size_t h, std:
     }
 }
 
-template <typename Lanes, std::size_t Blocks>
+template <typename Lanes, std::size_t kBlocks>
 void key_head(const DeltaRuleCall& call, std::size_t head, float* scratch) {
     const Layout at = layout_of(call);
     const std::size_t K = call.key_size;
@@ -271,7 +271,7 @@ void key_head(const DeltaRuleCall& call, std::size_t head, float* scratch) {
             scratch[at.product + t] = sum(dot_lanes<Lanes>(scratch + at.query + t * K, scratch + at.key + t * K, K));
         }
         for (std::size_t h = head * at.values; h < (head + 1) * at.values; ++h) {
-            value_head<Lanes, Blocks>(call, at, h, first, tokens, scratch);
+            value_head<Lanes, kBlocks>(call, at, h, first, tokens, scratch);
         }
     }
     for (std::size_t i = 0; i < stored; i += kLanes) {
