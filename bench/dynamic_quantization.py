@@ -11,11 +11,13 @@ each precision. Windows of 256 tokens, each from empty states; KL(truth || model
 import argparse
 from pathlib import Path
 
+import inference
 import numpy as np
 import openvino as ov
 import openvino_tokenizers  # noqa: F401  loads the extension that the tokenizer needs
 
 WINDOW = 256
+EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 
 
 def windows(directory: Path, text: Path, most: int) -> list[np.ndarray]:
@@ -24,21 +26,25 @@ def windows(directory: Path, text: Path, most: int) -> list[np.ndarray]:
     return [ids[i : i + WINDOW][None] for i in range(0, len(ids) - WINDOW + 1, WINDOW)][:most]
 
 
-def log_probabilities(directory: Path, texts: list[np.ndarray], properties: dict) -> list[np.ndarray]:
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    logits = logits.astype(np.float64)
+    logits -= logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def log_probabilities(directory: Path, texts: list[np.ndarray], properties: dict, single: int = 0) -> list[np.ndarray]:
+    """Of all positions; with `single` only of that many last ones, whose tokens are read one by one."""
     compiled = ov.Core().compile_model(str(directory / "openvino_model.xml"), "CPU", properties)
     request = compiled.create_infer_request()
-    ports = {port.any_name: port for port in compiled.inputs}
     found = []
     for ids in texts:
         request.reset_state()
-        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "beam_idx": np.zeros(1, np.int32)}
-        if "position_ids" in ports:
-            positions = np.arange(ids.shape[1], dtype=np.int64)[None]
-            shape = ports["position_ids"].partial_shape
-            feed["position_ids"] = positions if len(shape) == 2 else np.repeat(positions[None], shape[0].get_length(), 0)
-        logits = request.infer(feed)["logits"][0].astype(np.float64)
-        logits -= logits.max(-1, keepdims=True)
-        found.append(logits - np.log(np.exp(logits).sum(-1, keepdims=True)))
+        ends = [ids.shape[1]] if single == 0 else range(ids.shape[1] - single, ids.shape[1] + 1)
+        rows, past = [], 0
+        for end in ends:
+            rows.append(request.infer(inference.feeds(compiled, ids[:, past:end], past))["logits"][0].copy())
+            past = end
+        found.append(log_softmax(np.concatenate(rows[1:] if single else rows)))
     return found
 
 
@@ -57,8 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     groups = [int(group) for group in arguments.groups.split(",")]
     texts = windows(arguments.reference, arguments.text, arguments.windows)
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    truth = log_probabilities(arguments.reference, texts, exact)
+    truth = log_probabilities(arguments.reference, texts, EXACT)
     print(f"| {len(texts)} windows of {WINDOW} |", " | ".join(f"group {group}" if group else "not quantized" for group in groups), "|")
     for model in arguments.models:
         for hint in arguments.precisions.split(","):

@@ -31,14 +31,13 @@ from pathlib import Path
 import llama_cpp as speed
 import numpy as np
 import quality
-from dynamic_quantization import WINDOW, log_probabilities, windows
+from dynamic_quantization import EXACT, WINDOW, divergence, log_probabilities, log_softmax, windows
 
 FORMATS = ("F32", "Q8_0", "Q4_0", "IQ4_NL", "IQ4_XS", "Q4_K_S", "Q4_K_M", "Q5_K_M")
 EQUAL = ("IQ4_XS", "Q4_K_S", "Q4_K_M", "Q5_K_M")  # deltavino exports as many bytes
 PLAIN, WEIGHED = "llama.cpp", "llama.cpp, imatrix"
 WITHOUT_MATRIX = ("F32", "Q8_0")
 MOST_BETWEEN_PROGRAMS = 1e-4
-EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 
 
 def logits_of_llama(library: types.ModuleType, path: Path, texts: list[np.ndarray]) -> list[np.ndarray]:
@@ -59,9 +58,7 @@ def logits_of_llama(library: types.ModuleType, path: Path, texts: list[np.ndarra
             batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = int(token), i, 1, 0, 1
         if library.llama_decode(context, batch) != 0:
             raise SystemExit(f"llama.cpp does not decode a window with {path}")
-        logits = np.ctypeslib.as_array(library.llama_get_logits(context), (ids.shape[1], size)).astype(np.float64)
-        logits -= logits.max(-1, keepdims=True)
-        found.append(logits - np.log(np.exp(logits).sum(-1, keepdims=True)))
+        found.append(log_softmax(np.ctypeslib.as_array(library.llama_get_logits(context), (ids.shape[1], size))))
     library.llama_batch_free(batch)
     library.llama_free(context)
     library.llama_model_free(model)
@@ -83,10 +80,9 @@ def perplexity(texts: list[np.ndarray], found: list[np.ndarray]) -> float:
 
 
 def row(name: str, producer: str, texts: list[np.ndarray], truth: list[np.ndarray], found: list[np.ndarray]) -> dict:
-    kl = np.mean([(np.exp(a) * (a - b)).sum(-1) for a, b in zip(truth, found, strict=True)])
     same = np.mean([a.argmax(-1) == b.argmax(-1) for a, b in zip(truth, found, strict=True)])
     return {"format": f"ggml {name}", "producer": producer, "gap": perplexity(texts, found) - perplexity(texts, truth),
-            "kl": float(kl), "top1": float(same)}  # fmt: skip
+            "kl": divergence(truth, found), "top1": float(same)}  # fmt: skip
 
 
 def of_equal_bytes(work: Path, checkpoint: Path, calibration: Path, text: Path, most: int, rows: list[dict]) -> list[dict]:

@@ -18,9 +18,8 @@ import sys
 from pathlib import Path
 
 import inference
-import numpy as np
 import openvino as ov
-from dynamic_quantization import WINDOW, windows
+from dynamic_quantization import EXACT, divergence, log_probabilities, windows
 
 SINGLE = 64  # last tokens of a window that are fed one by one
 DEFAULTS = "defaults"
@@ -32,29 +31,7 @@ SETTINGS: dict[str, dict] = {
     **{f"DYNAMIC_QUANTIZATION_GROUP_SIZE {n}": {"DYNAMIC_QUANTIZATION_GROUP_SIZE": n} for n in (0, 32, 64, 128)},
     "f32, DYNAMIC_QUANTIZATION_GROUP_SIZE 64": {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 64},
 }
-EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 ANSWERS = ("INFERENCE_PRECISION_HINT", "KV_CACHE_PRECISION", "KEY_CACHE_GROUP_SIZE", "VALUE_CACHE_GROUP_SIZE", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-
-
-def logits(directory: Path, texts: list[np.ndarray], properties: dict, single: bool) -> list[np.ndarray]:
-    compiled = ov.Core().compile_model(str(directory / "openvino_model.xml"), "CPU", properties)
-    request = compiled.create_infer_request()
-    found = []
-    for ids in texts:
-        request.reset_state()
-        pieces = [(0, WINDOW)] if not single else [(0, WINDOW - SINGLE), *((i, i + 1) for i in range(WINDOW - SINGLE, WINDOW))]
-        rows = [request.infer(inference.feeds(compiled, ids[:, a:b], a))["logits"][0].copy() for a, b in pieces]
-        found.append(log_softmax(np.concatenate(rows[1:] if single else rows)))
-    return found
-
-
-def divergence(truth: list[np.ndarray], judged: list[np.ndarray]) -> float:
-    return float(np.mean([(np.exp(a) * (a - b)).sum(-1) for a, b in zip(truth, judged, strict=True)]))
 
 
 def answers(directory: Path, properties: dict) -> str:
@@ -95,12 +72,12 @@ def main() -> None:
         for name in names if turn % 2 == 0 else reversed(names):
             found[name].append(speed(arguments.directory, name))
     texts = windows(arguments.reference, arguments.text, arguments.windows)
-    truth = {single: logits(arguments.reference, texts, EXACT, single) for single in (False, True)}
+    truth = {single: log_probabilities(arguments.reference, texts, EXACT, single) for single in (0, SINGLE)}
     print(f"openvino {ov.get_version()}, {arguments.rounds} rounds, {len(texts)} windows; the plugin's answers: {', '.join(ANSWERS)}")
     print("| property | prompt of 512 | new tokens | KL, at once | KL, one by one | the plugin's answers |\n|---|---|---|---|---|---|")
     for name in names:
         ratios = [[a[key] / b[key] for a, b in zip(found[name], found[DEFAULTS], strict=True)] for key in ("prefill tokens/s", "decode tokens/s")]
-        kl = [divergence(truth[single], logits(arguments.quantized, texts, SETTINGS[name], single)) for single in (False, True)]
+        kl = [divergence(truth[single], log_probabilities(arguments.quantized, texts, SETTINGS[name], single)) for single in (0, SINGLE)]
         print(f"| {name} | {spread(ratios[0])} | {spread(ratios[1])} | {kl[0]:.5f} | {kl[1]:.5f} | {answers(arguments.directory, SETTINGS[name])} |", flush=True)
 
 

@@ -35,8 +35,8 @@ ALLOWED = {
     "reference": CHECKPOINT | {"quant", "reference"},
     "evaluate": CHECKPOINT | {"quant", "tokenizer", "runtime", "reference", "evaluate"},
 }
-LANES = {("runtime", f"quant/{name}.hpp")
-         for name in ("isa", "kernels/lanes_portable", "kernels/lanes_avx2", "kernels/lanes_avx512")}  # fmt: skip
+LANES = {("runtime", f"quant/{name}.hpp") for name in ("isa", "convert", "kernels/lanes_portable", "kernels/values",
+         "kernels/target_avx2", "kernels/target_avx512", "kernels/target_end")}  # fmt: skip
 EXCEPTIONS = LANES | {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp"), ("benchmark", "graph/names.hpp"),
               ("evaluate", "export/directory/contract.hpp")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)

@@ -21,14 +21,11 @@ bool file_says(const ov::Model& model, const std::string& property) {
 // What the plugin stores values in between operations. Only what is sure to be bf16 counts as that: values of f32 are
 // converted where they are not, and the other way round they would be rounded.
 ov::element::Type stored_type(ov::Core& core, const ov::Model& model, const DeviceSettings& settings) {
-    if (!settings.precision.empty()) {
-        return settings.precision == "bf16" ? ov::element::bf16 : ov::element::f32;
-    }
-    if (file_says(model, ov::hint::inference_precision.name()) || file_says(model, ov::hint::execution_mode.name())) {
-        return ov::element::f32;
-    }
-    const auto type = core.get_property(settings.device, ov::hint::inference_precision);
-    return type == ov::element::bf16 ? ov::element::bf16 : ov::element::f32;
+    const bool left_alone =
+        !file_says(model, ov::hint::inference_precision.name()) && !file_says(model, ov::hint::execution_mode.name());
+    const bool wanted = settings.precision.empty() ? left_alone : settings.precision == "bf16";
+    const auto of_device = core.get_property(settings.device, ov::hint::inference_precision);
+    return wanted && of_device == ov::element::bf16 ? ov::element::bf16 : ov::element::f32;
 }
 
 }  // namespace

@@ -67,6 +67,18 @@ auto device_call(ov::Core& core, const std::string& device, ErrorKind kind, cons
     }
 }
 
+// `prepare` may change the model, and gives further properties.
+template <typename Prepare>
+ov::CompiledModel compile_prepared(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
+                                   const DeviceSettings& settings, Prepare&& prepare) {
+    ov::AnyMap properties = compile_properties(core, settings);
+    return device_call(core, settings.device, ErrorKind::Unsupported,
+                       fmt::format("prepare '{}' for device '{}'", name, settings.device), [&]() {
+                           properties.merge(prepare());
+                           return core.compile_model(model, settings.device, properties);
+                       });
+}
+
 // The input's port, null when the model has none of this name.
 std::optional<ov::Output<ov::Node>> find_input(const ov::Model& model, const std::string& name) {
     for (const auto& input : const_cast<ov::Model&>(model).inputs()) {
@@ -267,20 +279,12 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const fs::path& directory,
 
 ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
                           const DeviceSettings& settings) {
-    const ov::AnyMap properties = compile_properties(core, settings);
-    return device_call(core, settings.device, ErrorKind::Unsupported,
-                       fmt::format("prepare '{}' for device '{}'", name, settings.device),
-                       [&]() { return core.compile_model(model, settings.device, properties); });
+    return compile_prepared(core, model, name, settings, []() { return ov::AnyMap(); });
 }
 
 ov::CompiledModel compile_language_model(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,
                                          const DeviceSettings& settings) {
-    ov::AnyMap properties = compile_properties(core, settings);
-    return device_call(core, settings.device, ErrorKind::Unsupported,
-                       fmt::format("prepare '{}' for device '{}'", name, settings.device), [&]() {
-                           properties.merge(prepare_for_cpu(core, model, settings));
-                           return core.compile_model(model, settings.device, properties);
-                       });
+    return compile_prepared(core, model, name, settings, [&]() { return prepare_for_cpu(core, model, settings); });
 }
 
 std::int64_t vocabulary_of(const ov::CompiledModel& model) {

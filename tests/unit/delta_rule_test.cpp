@@ -99,7 +99,7 @@ Results run(const Layer& layer, quant::Isa isa, std::size_t first, std::size_t t
     call.key_size = sizes.key_size;
     call.value_size = sizes.value_size;
     call.width = sizes.width;
-    call.half = layer.half;
+    call.type = layer.half ? quant::SourceType::BF16 : quant::SourceType::F32;
     call.taps = layer.taps.data();
     call.x = layer.x.bytes.data() + first * sizes.channels() * bytes;
     call.g = layer.g.bytes.data() + first * sizes.value_heads * bytes;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "quant/kernels/kernels.hpp"
+#include "quant/kernels/values.hpp"
 
 #include <cstring>
 
@@ -24,19 +25,6 @@ struct Batch {
     float* turned_importance = nullptr;              // null without an importance
     std::size_t importance_begin = ~std::size_t{0};  // column of lane 0 in turned_importance
 };
-
-// Added to a float below 2^22, it leaves no room for a fraction: the sum is rounded to even.
-inline constexpr float kRoundingMagic = 12582912.0f;
-
-template <typename Lanes>
-inline Lanes round_whole(Lanes a) {  // |a| below 2^22
-    const Lanes magic = Lanes::set(kRoundingMagic);
-    return (a + magic) - magic;
-}
-template <typename Lanes>
-inline Lanes clamp(Lanes a, Lanes low, Lanes high) {  // low for NaN
-    return min(max(a, low), high);
-}
 
 // body(i) for i in [0, count), in order. The inner loop has a fixed length, for the compiler to
 // unroll and the branch predictor to know. Where a lane is several instructions, unrolling gains
@@ -59,22 +47,6 @@ template <typename Lanes, typename Body>
     for (; i < count; ++i) {
         body(i);
     }
-}
-
-template <typename Lanes>
-inline Lanes load_source(SourceType type, const std::byte* from) {
-    switch (type) {
-        case SourceType::BF16: return Lanes::load_bf16(from);
-        case SourceType::F16: return Lanes::load_f16(from);
-        case SourceType::F32: break;
-    }
-    float values[kLaneCount];
-    std::memcpy(values, from, sizeof values);
-    return Lanes::load(values);
-}
-
-static inline std::size_t bytes_per_value(SourceType type) {
-    return type == SourceType::F32 ? 4 : 2;
 }
 
 template <typename Lanes>

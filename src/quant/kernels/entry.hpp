@@ -49,15 +49,6 @@ void widen_values(SourceType type, const std::byte* in, std::size_t count, float
 }
 
 template <typename Lanes>
-void narrow_lanes(SourceType type, Lanes values, std::byte* out) {
-    if (type == SourceType::F16) {
-        store_f16(out, values);
-    } else {
-        store_bf16(out, values);
-    }
-}
-
-template <typename Lanes>
 std::uint64_t narrow_values(SourceType type, const float* in, std::size_t count, std::byte* out) {
     if (type == SourceType::F32) {
         std::memcpy(out, in, count * sizeof(float));
@@ -76,10 +67,10 @@ std::uint64_t narrow_values(SourceType type, const float* in, std::size_t count,
         const Lanes over = select_less(size, infinity, select_less(size, limit, zero, one), zero);
         overflows += static_cast<std::uint64_t>(sum(over));
         if (some == kLaneCount) {
-            narrow_lanes(type, values, out + i * 2);
+            store_source(type, values, out + i * 2);
         } else {
-            std::byte rest[kLaneCount * 2];
-            narrow_lanes(type, values, rest);
+            std::byte rest[kLaneCount * sizeof(float)];
+            store_source(type, values, rest);
             std::memcpy(out + i * 2, rest, some * 2);
         }
     }

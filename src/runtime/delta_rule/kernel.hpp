@@ -9,13 +9,14 @@
 // blocks/gated_delta_net.cpp. Sums run in f32 in the order of the key's values, whatever is stored.
 #pragma once
 
+#include "quant/convert.hpp"
 #include "quant/isa.hpp"
 
 #include <cstddef>
 
 namespace deltavino::runtime {
 
-// Values of every stored tensor but `taps` are f32, or bf16 with `half`. H_k key heads of K values, H_v value
+// Values of every stored tensor but `taps` are of `type`. H_k key heads of K values, H_v value
 // heads of V values; value head h reads key head h / (H_v / H_k). C = 2 H_k K + H_v V channels: q, k, v.
 struct DeltaRuleCall {
     std::size_t tokens = 0;
@@ -24,7 +25,7 @@ struct DeltaRuleCall {
     std::size_t key_size = 0;    // K, a multiple of 16
     std::size_t value_size = 0;  // V, a multiple of 16
     std::size_t width = 0;       // of the convolution
-    bool half = false;
+    quant::SourceType type = quant::SourceType::F32;
     const float* taps = nullptr;              // [width, C]
     const std::byte* x = nullptr;             // [tokens, C]
     const std::byte* g = nullptr;             // [tokens, H_v]
@@ -44,9 +45,9 @@ std::size_t delta_rule_scratch_floats(const DeltaRuleCall& call);
 using DeltaRuleHead = void (*)(const DeltaRuleCall& call, std::size_t key_head, float* scratch);
 DeltaRuleHead delta_rule_head(quant::Isa isa);
 
-// One for each instruction set; the last two are null where the processor's family has none of them.
+// One for each instruction set.
 extern const DeltaRuleHead kDeltaRulePortable;
-extern const DeltaRuleHead kDeltaRuleAvx2;
-extern const DeltaRuleHead kDeltaRuleAvx512;
+extern const DeltaRuleHead kDeltaRuleAvx2;    // x86-64 only
+extern const DeltaRuleHead kDeltaRuleAvx512;  // x86-64 only
 
 }  // namespace deltavino::runtime

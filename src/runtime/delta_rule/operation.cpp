@@ -10,14 +10,18 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <vector>
 
 namespace deltavino::runtime {
 namespace {
 
 // Models run one after the other, so those with as many threads share them. They end with the process: joining
-// threads when a library is unloaded can hang.
-WorkerPool& shared_pool(unsigned threads) {
+// threads when a library is unloaded can hang. `wanted` threads, but no
+// more than there are processors; 0: as many.
+WorkerPool& shared_pool(std::int64_t wanted) {
+    const std::int64_t all = std::max(std::thread::hardware_concurrency(), 1u);
+    const auto threads = static_cast<unsigned>(wanted > 0 ? std::min(wanted, all) : all);
     static std::mutex mutex;
     static auto& pools = *new std::map<unsigned, std::unique_ptr<WorkerPool>>;
     const std::lock_guard lock(mutex);
@@ -85,7 +89,7 @@ bool DeltaRule::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inpu
     call.key_size = state[2];
     call.value_size = state[3];
     call.width = columns[1];
-    call.half = inputs[0].get_element_type() == ov::element::bf16;
+    call.type = inputs[0].get_element_type() == ov::element::bf16 ? quant::SourceType::BF16 : quant::SourceType::F32;
     call.taps = inputs[5].data<const float>();
     outputs[0].set_shape({batch, call.tokens, call.value_heads, call.value_size});
     outputs[1].set_shape(state);
@@ -96,7 +100,7 @@ bool DeltaRule::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inpu
     const DeltaRuleHead head = delta_rule_head(quant::best_isa());
     std::atomic<bool> complete = true;
     const std::size_t scratch_floats = delta_rule_scratch_floats(call);
-    shared_pool(static_cast<unsigned>(threads_)).run(batch * call.key_heads, [&](std::size_t i) {
+    shared_pool(threads_).run(batch * call.key_heads, [&](std::size_t i) {
         const std::size_t b = i / call.key_heads;
         DeltaRuleCall one = call;
         one.x = sequence(inputs[0], b, batch);

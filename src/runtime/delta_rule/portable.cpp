@@ -14,11 +14,16 @@ std::size_t delta_rule_scratch_floats(const DeltaRuleCall& call) {
 }
 
 DeltaRuleHead delta_rule_head(quant::Isa isa) {
-    switch (isa) {
-        case quant::Isa::Avx512: return kDeltaRuleAvx512;
-        case quant::Isa::Avx2: return kDeltaRuleAvx2;
-        case quant::Isa::Portable: break;
+#if defined(__x86_64__)
+    if (isa == quant::Isa::Avx512) {
+        return kDeltaRuleAvx512;
     }
+    if (isa == quant::Isa::Avx2) {
+        return kDeltaRuleAvx2;
+    }
+#else
+    static_cast<void>(isa);
+#endif
     return kDeltaRulePortable;
 }
 

@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -140,49 +141,53 @@ bool repeats_heads(const ov::Node& gather, const Layer& layer) {
     return true;
 }
 
-// Finds the split above q, k and v and checks what is between it and the loop.
-bool find_heads(Layer& layer) {
-    const Loop& loop = *layer.loop;
-    const ov::PartialShape& state = loop.get_input_partial_shape(7);
-    const auto v = climb(loop.input_value(4), {"Transpose", "Reshape", "VariadicSplit"});
-    if (!v || state.rank() != 4 || state[1].is_dynamic() || state[2].is_dynamic() || state[3].is_dynamic()) {
-        return false;
+// Finds the split above q, k and v, and the sizes of the heads.
+std::shared_ptr<ov::Node> find_split(Layer& layer) {
+    const ov::PartialShape& state = layer.loop->get_input_partial_shape(7);
+    const auto split = climb(layer.loop->input_value(4), {"Transpose", "Reshape", "VariadicSplit"});
+    if (!split || split->get_output_size() != 3 || state.rank() != 4 || state[1].is_dynamic() ||
+        state[2].is_dynamic() || state[3].is_dynamic()) {
+        return nullptr;
     }
-    layer.mixed = v->input_value(0);
+    layer.mixed = split->input_value(0);
     layer.value_heads = static_cast<std::size_t>(state[1].get_length());
     layer.key_size = static_cast<std::size_t>(state[2].get_length());
     layer.value_size = static_cast<std::size_t>(state[3].get_length());
-    const ov::PartialShape& q = v->get_output_partial_shape(0);
-    if (v->get_output_size() != 3 || q.rank() != 3 || q[2].is_dynamic() || layer.key_size % 16 != 0 ||
-        layer.value_size % 16 != 0 || layer.key_size == 0 || layer.value_size == 0) {
-        return false;
+    const ov::PartialShape& q = split->get_output_partial_shape(0);
+    if (q.rank() != 3 || q[2].is_dynamic() || layer.key_size == 0 || layer.key_size % 16 != 0 ||
+        layer.value_size == 0 || layer.value_size % 16 != 0) {
+        return nullptr;
     }
     layer.key_heads = static_cast<std::size_t>(q[2].get_length()) / layer.key_size;
-    if (layer.key_heads == 0 || layer.value_heads % layer.key_heads != 0 || form_of(v->input_value(1), {}) != "-1" ||
-        form_of(v->input_value(2), {}) !=
-            fmt::format("{0} {0} {1}", layer.key_heads * layer.key_size, layer.value_heads * layer.value_size)) {
-        return false;
+    const bool fits = layer.key_heads > 0 && layer.value_heads % layer.key_heads == 0 &&
+                      form_of(split->input_value(1), {}) == "-1" &&
+                      form_of(split->input_value(2), {}) == fmt::format("{0} {0} {1}", layer.key_heads * layer.key_size,
+                                                                        layer.value_heads * layer.value_size);
+    return fits ? split : nullptr;
+}
+
+// q or k [B, S, H_v, K], each key head in as many places as value heads read it; nothing where that is done otherwise.
+std::optional<Value> in_heads(const Value& part, const Layer& layer) {
+    const auto reshaped = only_consumer<ov::Node>(part);
+    const std::string form = fmt::format("Reshape(x, 0 0 {} {})", layer.key_heads, layer.key_size);
+    if (!reshaped || form_of(reshaped, {{part, "x"}}) != form) {
+        return std::nullopt;
     }
-    FormNames names;
-    const char* const parts[] = {"q", "k", "v"};
-    for (std::size_t i = 0; i < 3; ++i) {
-        Value part = v->output(i);
-        if (i < 2) {  // told from where each head has its place
-            const auto reshaped = only_consumer<ov::Node>(part);
-            const std::string form = fmt::format("Reshape({}, 0 0 {} {})", parts[i], layer.key_heads, layer.key_size);
-            if (!reshaped || form_of(reshaped, {{part, parts[i]}}) != form) {
-                return false;
-            }
-            part = reshaped->output(0);
-            if (layer.key_heads != layer.value_heads) {
-                const auto repeated = only_consumer<ov::op::v8::Gather>(part);
-                if (!repeated || !repeats_heads(*repeated, layer) || form_of(repeated->input_value(2), {}) != "2") {
-                    return false;
-                }
-                part = repeated->output(0);
-            }
-        }
-        names.emplace(part, parts[i]);
+    if (layer.key_heads == layer.value_heads) {
+        return reshaped->output(0);
+    }
+    const auto repeated = only_consumer<ov::op::v8::Gather>(reshaped->output(0));
+    const bool fits = repeated && repeats_heads(*repeated, layer) && form_of(repeated->input_value(2), {}) == "2";
+    return fits ? std::optional(repeated->output(0)) : std::nullopt;
+}
+
+// Checks what is between the split and the loop.
+bool find_heads(Layer& layer) {
+    const auto split = find_split(layer);
+    const auto q = split ? in_heads(split->output(0), layer) : std::nullopt;
+    const auto k = split ? in_heads(split->output(1), layer) : std::nullopt;
+    if (!q || !k) {
+        return false;
     }
     const auto normed = [](const char* name) {
         return fmt::format(
@@ -193,10 +198,15 @@ bool find_heads(Layer& layer) {
     const std::string query = fmt::format("Divide({0}, Power(Convert(Gather(ShapeOf({0}), 3, 0)), 0.5))", normed("q"));
     const std::string value =
         fmt::format("Transpose(Reshape(v, 0 0 {} {}), 0 2 1 3)", layer.value_heads, layer.value_size);
-    return form_of(loop.input_value(0), names) == fmt::format("Convert(Gather(ShapeOf({}), 2, 0))", value) &&
-           form_of(loop.input_value(1), names) == "1" && form_of(loop.input_value(2), names) == query &&
-           form_of(loop.input_value(3), names) == normed("k") && form_of(loop.input_value(4), names) == value &&
-           form_of(loop.input_value(8), names) == fmt::format("Broadcast(0, ShapeOf({}))", value);
+    const FormNames names{{*q, "q"}, {*k, "k"}, {split->output(2), "v"}};
+    const std::string expected[] = {fmt::format("Convert(Gather(ShapeOf({}), 2, 0))", value), "1", query, normed("k"),
+                                    value};
+    for (std::size_t input = 0; input < std::size(expected); ++input) {
+        if (form_of(layer.loop->input_value(input), names) != expected[input]) {
+            return false;
+        }
+    }
+    return form_of(layer.loop->input_value(8), names) == fmt::format("Broadcast(0, ShapeOf({}))", value);
 }
 
 // The values of a constant, or of one that is stored in fewer bits.
@@ -215,10 +225,10 @@ std::shared_ptr<ov::op::v6::ReadValue> past_of(const Value& value) {
 }
 
 bool find_convolution(Layer& layer) {
-    const auto joined = ov::as_type_ptr<ov::op::v0::Concat>(
-        climb(layer.mixed, {"Swish", "Reshape", "Transpose", "Reshape", "Slice", "GroupConvolution", "Concat"}));
     const auto convolution = ov::as_type_ptr<ov::op::v1::GroupConvolution>(
         climb(layer.mixed, {"Swish", "Reshape", "Transpose", "Reshape", "Slice", "GroupConvolution"}));
+    const auto joined =
+        convolution ? ov::as_type_ptr<ov::op::v0::Concat>(convolution->get_input_node_shared_ptr(0)) : nullptr;
     if (!joined || joined->get_input_size() != 2 || joined->get_axis() != -1) {
         return false;
     }

@@ -8,6 +8,7 @@
 // for a block of columns that stays in the first cache.
 #pragma once
 
+#include "quant/kernels/values.hpp"
 #include "runtime/delta_rule/kernel.hpp"
 
 #include <cstddef>
@@ -16,7 +17,7 @@
 
 namespace deltavino::runtime::delta_rule {
 
-inline constexpr std::size_t kLanes = 16;
+inline constexpr std::size_t kLanes = quant::kLaneCount;
 inline constexpr std::size_t kPiece = 64;  // tokens between two looks at what is stored
 
 // Where the parts of the scratch begin, in floats.
@@ -38,39 +39,32 @@ static inline Layout layout_of(const DeltaRuleCall& call) {
     return at;
 }
 
+// The channels of a token, and the bytes of a value.
+static inline std::size_t channels_of(const DeltaRuleCall& call) {
+    return 2 * call.key_heads * call.key_size + call.value_heads * call.value_size;
+}
+static inline std::size_t width_of(const DeltaRuleCall& call) {
+    return quant::bytes_per_value(call.type);
+}
+
 template <typename Lanes>
 inline Lanes load_values(const DeltaRuleCall& call, const std::byte* from, std::size_t index) {
-    if (call.half) {
-        return Lanes::load_bf16(from + index * 2);
-    }
-    float values[kLanes];
-    std::memcpy(values, from + index * 4, sizeof values);
-    return Lanes::load(values);
+    return quant::load_source<Lanes>(call.type, from + index * width_of(call));
 }
 
 template <typename Lanes>
 inline void store_values(const DeltaRuleCall& call, Lanes values, std::byte* to, std::size_t index) {
-    if (call.half) {
-        store_bf16(to + index * 2, values);
-        return;
-    }
-    float stored[kLanes];
-    values.store(stored);
-    std::memcpy(to + index * 4, stored, sizeof stored);
+    quant::store_source(call.type, values, to + index * width_of(call));
 }
 
-static inline float load_value(const DeltaRuleCall& call, const std::byte* from, std::size_t index) {
-    std::uint32_t bits = 0;
-    if (call.half) {
-        std::uint16_t high = 0;
-        std::memcpy(&high, from + index * 2, sizeof high);
-        bits = std::uint32_t{high} << 16;
-    } else {
-        std::memcpy(&bits, from + index * 4, sizeof bits);
-    }
-    float value = 0.0f;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
+// One value, as the first of sixteen that nobody reads.
+template <typename Lanes>
+inline float load_value(const DeltaRuleCall& call, const std::byte* from, std::size_t index) {
+    std::byte bytes[kLanes * sizeof(float)] = {};
+    std::memcpy(bytes, from + index * width_of(call), width_of(call));
+    float values[kLanes];
+    load_values<Lanes>(call, bytes, 0).store(values);
+    return values[0];
 }
 
 // Within two units of the last place; beyond +-87 the value at +-87.
@@ -79,9 +73,8 @@ inline Lanes exponential(Lanes x) {
     const auto set = [](float value) {
         return Lanes::set(value);
     };
-    const Lanes bounded = min(max(x, set(-87.0f)), set(87.0f));
-    const Lanes magic = set(12582912.0f);  // rounds to a whole number
-    const Lanes n = (bounded * set(1.44269504f) + magic) - magic;
+    const Lanes bounded = quant::clamp(x, set(-87.0f), set(87.0f));
+    const Lanes n = quant::round_whole(bounded * set(1.44269504f));
     const Lanes r = fma(n, set(2.12194440e-4f), fma(n, set(-0.693359375f), bounded));  // ln 2 in two parts
     constexpr float kFactors[] = {1.0f / 720.0f, 1.0f / 120.0f, 1.0f / 24.0f, 1.0f / 6.0f, 0.5f, 1.0f, 1.0f};
     Lanes sum = set(1.0f / 5040.0f);
@@ -94,7 +87,7 @@ inline Lanes exponential(Lanes x) {
 
 // Row `token` of what the convolution reads: a new token, or a past one below zero.
 static inline const std::byte* row_of(const DeltaRuleCall& call, std::ptrdiff_t token, std::size_t channels) {
-    const std::size_t bytes = channels * (call.half ? 2 : 4);
+    const std::size_t bytes = channels * width_of(call);
     return token >= 0 ? call.x + static_cast<std::size_t>(token) * bytes
                       : call.past_columns + (call.width - static_cast<std::size_t>(-token)) * bytes;
 }
@@ -103,7 +96,7 @@ static inline const std::byte* row_of(const DeltaRuleCall& call, std::ptrdiff_t 
 template <typename Lanes>
 void convolve(const DeltaRuleCall& call, std::size_t channel, std::size_t count, std::size_t first, std::size_t tokens,
               float* to) {
-    const std::size_t channels = 2 * call.key_heads * call.key_size + call.value_heads * call.value_size;
+    const std::size_t channels = channels_of(call);
     for (std::size_t t = 0; t < tokens; ++t) {
         const auto oldest = static_cast<std::ptrdiff_t>(first + t + 1) - static_cast<std::ptrdiff_t>(call.width);
         for (std::size_t c = 0; c < count; c += kLanes) {
@@ -120,10 +113,9 @@ void convolve(const DeltaRuleCall& call, std::size_t channel, std::size_t count,
 }
 
 // The last `width` inputs of these channels, for the next call.
-template <typename Lanes>
-void keep_columns(const DeltaRuleCall& call, std::size_t channel, std::size_t count) {
-    const std::size_t channels = 2 * call.key_heads * call.key_size + call.value_heads * call.value_size;
-    const std::size_t bytes = call.half ? 2 : 4;
+static inline void keep_columns(const DeltaRuleCall& call, std::size_t channel, std::size_t count) {
+    const std::size_t channels = channels_of(call);
+    const std::size_t bytes = width_of(call);
     for (std::size_t j = 0; j < call.width; ++j) {
         const auto token = static_cast<std::ptrdiff_t>(call.tokens + j) - static_cast<std::ptrdiff_t>(call.width);
         std::memcpy(call.columns + (j * channels + channel) * bytes, row_of(call, token, channels) + channel * bytes,
@@ -227,8 +219,8 @@ void value_head(const DeltaRuleCall& call, const Layout& at, std::size_t h, std:
     convolve<Lanes>(call, channel, call.value_size, first, tokens, scratch + at.value);
     for (std::size_t t = 0; t < tokens; ++t) {
         const std::size_t index = (first + t) * call.value_heads + h;
-        scratch[at.decay + t] = __builtin_expf(load_value(call, call.g, index));
-        scratch[at.beta + t] = load_value(call, call.beta, index);
+        scratch[at.decay + t] = __builtin_expf(load_value<Lanes>(call, call.g, index));
+        scratch[at.beta + t] = load_value<Lanes>(call, call.beta, index);
     }
     Piece piece{};
     piece.tokens = tokens;
@@ -277,10 +269,10 @@ void key_head(const DeltaRuleCall& call, std::size_t head, float* scratch) {
     for (std::size_t i = 0; i < stored; i += kLanes) {
         store_values(call, Lanes::load(scratch + at.state + i), call.state, begin + i);
     }
-    keep_columns<Lanes>(call, query_channel, K);
-    keep_columns<Lanes>(call, key_channel, K);
+    keep_columns(call, query_channel, K);
+    keep_columns(call, key_channel, K);
     const std::size_t values = at.values * call.value_size;
-    keep_columns<Lanes>(call, 2 * call.key_heads * K + head * values, values);
+    keep_columns(call, 2 * call.key_heads * K + head * values, values);
 }
 
 }  // namespace deltavino::runtime::delta_rule
