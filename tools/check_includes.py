@@ -3,7 +3,7 @@
 
 The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
 runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json,
-graph/names.hpp and the lanes of quant's kernels only. reference knows the checkpoint and no OpenVINO. hub knows files
+graph/names.hpp and read_ir.hpp, and the lanes of quant's kernels only. reference knows the checkpoint and no OpenVINO. hub knows files
 and JSON only. cache keeps what export writes, and knows the Hub. calibration quantizes weights by what the reference
 computes on a text. evaluate compares what export, runtime and reference say. benchmark measures how fast runtime is.
 
@@ -38,7 +38,7 @@ ALLOWED = {
 LANES = {("runtime", f"quant/{name}.hpp") for name in ("isa", "convert", "kernels/lanes_portable", "kernels/values",
          "kernels/target_avx2", "kernels/target_avx512", "kernels/target_end")}  # fmt: skip
 EXCEPTIONS = LANES | {("runtime", "graph/names.hpp"), ("evaluate", "graph/names.hpp"), ("benchmark", "graph/names.hpp"),
-              ("evaluate", "export/directory/contract.hpp")}
+              ("runtime", "graph/read_ir.hpp"), ("evaluate", "export/directory/contract.hpp")}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 

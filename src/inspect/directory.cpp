@@ -5,6 +5,7 @@
 #include "export/directory/contract.hpp"
 #include "export/directory/origin.hpp"
 #include "graph/names.hpp"
+#include "graph/read_ir.hpp"
 #include "inspect/inspections.hpp"
 #include "json/document.hpp"
 #include "json/reader.hpp"
@@ -198,9 +199,8 @@ ModelFile model_file(ov::Core& core, const fs::path& file, Contents& contents) {
         model.content = ModelFile::Content::LacksBin;  // named among the missing files
         return model;
     }
-    require_readable_model(file);
     try {
-        model.facts = facts_of(*core.read_model(file), contents);
+        model.facts = facts_of(*graph::read_ir(core, file), contents);
     } catch (const std::exception& failure) {
         fail(ErrorKind::Input, "cannot read '{}': {}", file.string(), failure.what());
     }

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "graph/names.hpp"
+#include "graph/read_ir.hpp"
 #include "runtime/cpu_settings.hpp"
 #include "runtime/openvino_call.hpp"
 #include "runtime/states.hpp"
@@ -272,9 +273,8 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const fs::path& directory,
     if (!is_there(xml)) {
         fail(ErrorKind::Input, "cannot use '{}': '{}' is missing", directory.string(), xml.filename().string());
     }
-    require_readable_model(xml);
     return openvino_call(ErrorKind::Input, fmt::format("read '{}'", xml.string()),
-                         [&]() { return core.read_model(xml); });
+                         [&]() { return graph::read_ir(core, xml); });
 }
 
 ov::CompiledModel compile(ov::Core& core, const std::shared_ptr<ov::Model>& model, const char* name,

@@ -1,9 +1,11 @@
 // Graphs that no exporter writes, as somebody may hand them over.
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "evaluate/directory_model.hpp"
 #include "evaluate/fusions.hpp"
 #include "evaluate/ir_weights.hpp"
 #include "evaluate/structure.hpp"
+#include "graph/read_ir.hpp"
 #include "support/golden.hpp"
 
 #include <deltavino/inspect.hpp>
@@ -24,6 +26,20 @@ std::shared_ptr<ov::Model> model_of(const ov::OutputVector& outputs, const ov::P
         results.push_back(std::make_shared<ov::op::v0::Result>(output));
     }
     return std::make_shared<ov::Model>(results, sinks, inputs);
+}
+
+// A model that adds a state called `id` to its input, which is called `name`.
+std::shared_ptr<ov::Model> model_with_state(const std::string& id, const std::string& name) {
+    const auto variable =
+        std::make_shared<ov::op::util::Variable>(ov::op::util::VariableInfo{ov::PartialShape{1}, ov::element::f32, id});
+    const auto begin = Constant::create(ov::element::f32, {1}, {0.0f});
+    const auto read = std::make_shared<ov::op::v6::ReadValue>(begin, variable);
+    const auto write = std::make_shared<ov::op::v6::Assign>(read, variable);
+    const auto ids = std::make_shared<ov::op::v0::Parameter>(ov::element::f32, ov::PartialShape{1});
+    ids->set_friendly_name(name);
+    const auto sum = std::make_shared<ov::op::v1::Add>(ids, read);
+    sum->set_friendly_name(name);
+    return model_of({sum}, {ids}, {write});
 }
 
 class NoWeights : public reference::WeightSource {
@@ -76,16 +92,8 @@ TEST(HostileIr, LongNamesOfStatesAreNoNamesOfStates) {
     const test::TemporaryDirectory directory;
     const std::string digits(1u << 20, '1');
     const std::string id = "cache_params.past.conv." + digits + "cache_params.present.conv." + digits;
-    const auto variable =
-        std::make_shared<ov::op::util::Variable>(ov::op::util::VariableInfo{ov::PartialShape{1}, ov::element::f32, id});
-    const auto begin = Constant::create(ov::element::f32, {1}, {0.0f});
-    const auto read = std::make_shared<ov::op::v6::ReadValue>(begin, variable);
-    const auto write = std::make_shared<ov::op::v6::Assign>(read, variable);
-    const auto ids = std::make_shared<ov::op::v0::Parameter>(ov::element::f32, ov::PartialShape{1});
-    ids->set_friendly_name("layers." + digits + "/residual");
-    const auto sum = std::make_shared<ov::op::v1::Add>(ids, read);
-    sum->set_friendly_name("layers." + digits + "/residual");
-    ov::serialize(model_of({sum}, {ids}, {write}), (directory.path() / "openvino_model.xml").string());
+    ov::serialize(model_with_state(id, "layers." + digits + "/residual"),
+                  (directory.path() / "openvino_model.xml").string());
     ov::Core core;
     DirectoryModel model(core, directory.path());
     EXPECT_EQ(count_layers(*model.language()).linear, 0u);
@@ -94,6 +102,25 @@ TEST(HostileIr, LongNamesOfStatesAreNoNamesOfStates) {
         named = named || (item.subject == "names of states" && item.finding == Finding::Bad);
     }
     EXPECT_TRUE(named);
+}
+
+TEST(HostileIr, StatesWithoutNamesAreRefused) {
+    const test::TemporaryDirectory directory;
+    const auto file = directory.path() / "openvino_model.xml";
+    ov::serialize(model_with_state("a state", "an input"), file.string());
+    const std::string whole = read_text_file(file);
+    ov::Core core;
+    EXPECT_EQ(graph::read_ir(core, file)->get_variables().size(), 1u);
+    for (const std::string kind : {"ReadValue", "Assign"}) {
+        std::string text = whole;
+        const std::size_t name = text.find("variable_id", text.find("type=\"" + kind));
+        ASSERT_NE(name, std::string::npos);
+        text.replace(name, 8, "variably");
+        write_text_file(file, text);
+        EXPECT_THROW(graph::read_ir(core, file), ov::Exception) << kind;
+        EXPECT_THROW(inspect(directory.path()), Error) << kind;
+        EXPECT_THROW(DirectoryModel(core, directory.path()), Error) << kind;
+    }
 }
 
 TEST(HostileIr, PositionsOfManyAxesAreRefused) {

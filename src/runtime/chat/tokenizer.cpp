@@ -7,6 +7,7 @@
 #include "base/library_path.hpp"
 #include "base/unicode.hpp"
 #include "graph/names.hpp"
+#include "graph/read_ir.hpp"
 #include "runtime/openvino_call.hpp"
 
 #include <openvino/core/version.hpp>
@@ -58,9 +59,8 @@ std::shared_ptr<ov::Model> read(ov::Core& core, const fs::path& directory, const
              "cannot use '{}': '{}' is missing; the export writes it unless --disable-convert-tokenizer is given",
              directory.string(), xml.filename().string());
     }
-    require_readable_model(xml);
     return openvino_call(ErrorKind::Input, fmt::format("load '{}'", xml.string()),
-                         [&]() { return core.read_model(xml); });
+                         [&]() { return graph::read_ir(core, xml); });
 }
 
 // Text is handled on the host whatever the model's device.
