@@ -259,4 +259,10 @@ std::shared_ptr<std::byte[]> zeroed_memory(std::uint64_t bytes) {
     return {static_cast<std::byte*>(range), [size](std::byte* p) { ::munmap(p, size); }};
 }
 
+std::shared_ptr<std::byte[]> large_memory(std::uint64_t bytes) {
+    std::shared_ptr<std::byte[]> memory = zeroed_memory(bytes);
+    ::madvise(memory.get(), static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // a wish: it may be refused
+    return memory;
+}
+
 }  // namespace deltavino

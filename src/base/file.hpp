@@ -93,4 +93,7 @@ std::shared_ptr<void> reserve_zero_range(std::uint64_t bytes);
 // Memory of zero bytes that starts on a page, as a mapped file does. Throws std::bad_alloc.
 std::shared_ptr<std::byte[]> zeroed_memory(std::uint64_t bytes);
 
+// The same in pages as large as the system gives, for what is read from end to end again and again.
+std::shared_ptr<std::byte[]> large_memory(std::uint64_t bytes);
+
 }  // namespace deltavino

@@ -2,6 +2,8 @@
 
 #include "runtime/delta_rule/operation.hpp"
 #include "runtime/delta_rule/replace.hpp"
+#include "runtime/linear/operation.hpp"
+#include "runtime/linear/replace.hpp"
 
 #include <openvino/core/extension.hpp>
 #include <openvino/core/op_extension.hpp>
@@ -54,12 +56,17 @@ ov::AnyMap prepare_for_cpu(ov::Core& core, const std::shared_ptr<ov::Model>& mod
         return properties;
     }
     const ov::element::Type type = stored_type(core, *model, settings);
-    if (use_own_delta_rule(model, type, settings.threads) > 0) {
-        core.add_extension<DeltaRule>();  // for models from the cache of compiled ones
-    }
+    const bool may_quantize = settings.precision != "f32" &&
+                              !file_says(*model, ov::hint::dynamic_quantization_group_size.name());
     const std::uint64_t group = activation_group(*model);
-    if (group > 0 && settings.precision != "f32" &&
-        !file_says(*model, ov::hint::dynamic_quantization_group_size.name())) {
+    // Extensions are for models from the cache of compiled ones.
+    if (use_own_delta_rule(model, type) > 0) {
+        core.add_extension<DeltaRule>();
+    }
+    if (may_quantize && use_own_products(model, type) > 0) {
+        core.add_extension<CompressedLinear>();
+    }
+    if (group > 0 && may_quantize) {
         properties.emplace(ov::hint::dynamic_quantization_group_size(group));
     }
     return properties;

@@ -270,8 +270,8 @@ std::string case_name(const testing::TestParamInfo<std::string>& tested) {
 TEST_P(TextModel, OwnDeltaRuleGivesTheSame) {
     const auto model = exported_case().model();
     const std::size_t layers = exported_case().config.count(checkpoint::LayerKind::LinearAttention);
-    ASSERT_EQ(runtime::use_own_delta_rule(model, ov::element::f32, 2), layers);
-    EXPECT_EQ(runtime::use_own_delta_rule(model, ov::element::f32, 2), 0u);  // there are none left
+    ASSERT_EQ(runtime::use_own_delta_rule(model, ov::element::f32), layers);
+    EXPECT_EQ(runtime::use_own_delta_rule(model, ov::element::f32), 0u);  // there are none left
     const ov::CompiledModel compiled = compile_f32(model);
     auto counts = runtime_counts(compiled);
     EXPECT_EQ(counts["GatedDeltaNet"], 0u);
@@ -296,7 +296,7 @@ TEST_P(TextModel, OwnDeltaRuleLeavesOtherForms) {
             node->input(1).replace_source_output(other->output(0));
         }
     }
-    EXPECT_EQ(runtime::use_own_delta_rule(model, ov::element::f32, 0), 0u);
+    EXPECT_EQ(runtime::use_own_delta_rule(model, ov::element::f32), 0u);
     const auto unlike = exported_case().model();
     for (const auto& node : unlike->get_ordered_ops()) {
         if (const auto loop = ov::as_type_ptr<ov::op::v5::Loop>(node)) {
@@ -307,7 +307,7 @@ TEST_P(TextModel, OwnDeltaRuleLeavesOtherForms) {
             }
         }
     }
-    EXPECT_EQ(runtime::use_own_delta_rule(unlike, ov::element::f32, 0), 0u);
+    EXPECT_EQ(runtime::use_own_delta_rule(unlike, ov::element::f32), 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Dense, TextModel, testing::Values("dense-v1", "dense-v2", "dense-v3", "dense-vl"), case_name);

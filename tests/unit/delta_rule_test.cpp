@@ -1,12 +1,10 @@
 // The kernels of the CPU's linear attention against the equations in double, and against each other bit by bit.
 #include "base/half.hpp"
-#include "base/worker_pool.hpp"
 #include "runtime/delta_rule/kernel.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -220,7 +218,7 @@ TEST_P(DeltaRuleKernel, PartsGiveWhatTheWholeGives) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DeltaRuleKernel,
-                         testing::Values(Sizes{1, 1, 1, 16, 16, 4}, Sizes{3, 2, 2, 16, 32, 4},
+                         testing::Values(Sizes{1, 1, 1, 16, 16, 4}, Sizes{1, 2, 4, 32, 144, 4}, Sizes{1, 1, 2, 128, 128, 4}, Sizes{3, 2, 2, 16, 32, 4},
                                          Sizes{64, 1, 2, 32, 16, 4}, Sizes{65, 2, 6, 16, 80, 3},
                                          Sizes{150, 1, 1, 128, 128, 4}, Sizes{2, 1, 1, 48, 64, 1}),
                          [](const auto& one) {
@@ -242,38 +240,6 @@ TEST(DeltaRuleKernel, LargeValuesStayFinite) {
             ASSERT_TRUE(std::isfinite(value));
         }
     }
-}
-
-TEST(WorkerPool, DoesEveryStepOnce) {
-    for (const unsigned threads : {1u, 2u, 5u, 0u}) {
-        WorkerPool pool(threads);
-        for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{2}, std::size_t{1000}}) {
-            for (int again = 0; again < 50; ++again) {
-                std::vector<std::atomic<int>> done(count);
-                pool.run(count, [&](std::size_t i) { ++done[i]; });
-                for (const auto& times : done) {
-                    ASSERT_EQ(times, 1);
-                }
-            }
-        }
-    }
-}
-
-TEST(WorkerPool, TakesWorkOfSeveralThreadsAtOnce) {
-    WorkerPool pool(3);
-    std::vector<std::thread> callers;
-    std::atomic<int> sum = 0;
-    for (int caller = 0; caller < 4; ++caller) {
-        callers.emplace_back([&]() {
-            for (int i = 0; i < 200; ++i) {
-                pool.run(10, [&](std::size_t) { ++sum; });
-            }
-        });
-    }
-    for (std::thread& caller : callers) {
-        caller.join();
-    }
-    EXPECT_EQ(sum, 4 * 200 * 10);
 }
 
 }  // namespace

@@ -1,36 +1,18 @@
 #include "runtime/delta_rule/operation.hpp"
 
-#include "base/worker_pool.hpp"
 #include "runtime/delta_rule/kernel.hpp"
 
 #include <openvino/core/attribute_visitor.hpp>
 
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
 #include <atomic>
-#include <map>
-#include <mutex>
 #include <new>
-#include <thread>
 #include <vector>
 
 namespace deltavino::runtime {
 namespace {
-
-// Models run one after the other, so those with as many threads share them. They end with the process: joining
-// threads when a library is unloaded can hang. `wanted` threads, but no
-// more than there are processors; 0: as many.
-WorkerPool& shared_pool(std::int64_t wanted) {
-    const std::int64_t all = std::max(std::thread::hardware_concurrency(), 1u);
-    const auto threads = static_cast<unsigned>(wanted > 0 ? std::min(wanted, all) : all);
-    static std::mutex mutex;
-    static auto& pools = *new std::map<unsigned, std::unique_ptr<WorkerPool>>;
-    const std::lock_guard lock(mutex);
-    std::unique_ptr<WorkerPool>& pool = pools[threads];
-    if (!pool) {
-        pool = std::make_unique<WorkerPool>(threads);
-    }
-    return *pool;
-}
 
 // Of this thread, kept for the next layer; null: there is not enough memory.
 float* scratch_of(std::size_t floats) {
@@ -53,8 +35,8 @@ std::byte* sequence(ov::Tensor& tensor, std::size_t index, std::size_t batch) {
 
 }  // namespace
 
-DeltaRule::DeltaRule(const ov::OutputVector& inputs, std::int64_t key_heads, std::int64_t threads)
-    : Op(inputs), key_heads_(key_heads), threads_(threads) {
+DeltaRule::DeltaRule(const ov::OutputVector& inputs, std::int64_t key_heads)
+    : Op(inputs), key_heads_(key_heads) {
     constructor_validate_and_infer_types();
 }
 
@@ -68,12 +50,11 @@ void DeltaRule::validate_and_infer_types() {
 }
 
 std::shared_ptr<ov::Node> DeltaRule::clone_with_new_inputs(const ov::OutputVector& inputs) const {
-    return std::make_shared<DeltaRule>(inputs, key_heads_, threads_);
+    return std::make_shared<DeltaRule>(inputs, key_heads_);
 }
 
 bool DeltaRule::visit_attributes(ov::AttributeVisitor& visitor) {
     visitor.on_attribute("key_heads", key_heads_);
-    visitor.on_attribute("threads", threads_);
     return true;
 }
 
@@ -100,7 +81,7 @@ bool DeltaRule::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inpu
     const DeltaRuleHead head = delta_rule_head(quant::best_isa());
     std::atomic<bool> complete = true;
     const std::size_t scratch_floats = delta_rule_scratch_floats(call);
-    shared_pool(threads_).run(batch * call.key_heads, [&](std::size_t i) {
+    tbb::parallel_for(std::size_t{0}, batch * call.key_heads, [&](std::size_t i) {
         const std::size_t b = i / call.key_heads;
         DeltaRuleCall one = call;
         one.x = sequence(inputs[0], b, batch);

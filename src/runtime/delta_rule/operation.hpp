@@ -16,8 +16,7 @@ public:
     OPENVINO_OP("DeltaRule", "deltavino");
 
     DeltaRule() = default;
-    // `threads`: 0 for all.
-    DeltaRule(const ov::OutputVector& inputs, std::int64_t key_heads, std::int64_t threads);
+    DeltaRule(const ov::OutputVector& inputs, std::int64_t key_heads);
 
     void validate_and_infer_types() override;
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
@@ -27,7 +26,6 @@ public:
 
 private:
     std::int64_t key_heads_ = 0;
-    std::int64_t threads_ = 0;
 };
 
 }  // namespace deltavino::runtime

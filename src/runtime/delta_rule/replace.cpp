@@ -325,7 +325,7 @@ std::shared_ptr<ov::op::v6::ReadValue> turned_columns(const Layer& layer,
     return read;
 }
 
-void replace(ov::Model& model, const Layer& layer, ov::element::Type type, unsigned threads) {
+void replace(ov::Model& model, const Layer& layer, ov::element::Type type) {
     const auto turned = std::make_shared<ov::op::util::Variable>(
         ov::op::util::VariableInfo{ov::PartialShape{ov::Dimension::dynamic(), static_cast<std::int64_t>(layer.width),
                                                     static_cast<std::int64_t>(layer.channels())},
@@ -341,7 +341,7 @@ void replace(ov::Model& model, const Layer& layer, ov::element::Type type, unsig
     }
     inputs.push_back(
         ov::op::v0::Constant::create(ov::element::f32, {layer.width, layer.channels()}, layer.taps)->output(0));
-    const auto rule = std::make_shared<DeltaRule>(inputs, static_cast<std::int64_t>(layer.key_heads), threads);
+    const auto rule = std::make_shared<DeltaRule>(inputs, static_cast<std::int64_t>(layer.key_heads));
     rule->set_friendly_name(layer.loop->get_friendly_name());
     const auto columns = std::make_shared<ov::op::v6::Assign>(as(rule->output(2), ov::element::f32), turned);
     columns->set_friendly_name(layer.columns->get_friendly_name());
@@ -355,7 +355,7 @@ void replace(ov::Model& model, const Layer& layer, ov::element::Type type, unsig
 
 }  // namespace
 
-std::size_t use_own_delta_rule(const std::shared_ptr<ov::Model>& model, ov::element::Type type, unsigned threads) {
+std::size_t use_own_delta_rule(const std::shared_ptr<ov::Model>& model, ov::element::Type type) {
     std::vector<Layer> layers;
     for (const auto& node : model->get_ordered_ops()) {
         Layer layer;
@@ -366,7 +366,7 @@ std::size_t use_own_delta_rule(const std::shared_ptr<ov::Model>& model, ov::elem
         }
     }
     for (const Layer& layer : layers) {
-        replace(*model, layer, type, threads);
+        replace(*model, layer, type);
     }
     if (!layers.empty()) {
         model->validate_nodes_and_infer_types();

@@ -11,6 +11,6 @@ namespace deltavino::runtime {
 // DeltaRule; layers of any other form stay as they are. `type`: f32 or bf16, what values and states are stored as
 // between operations. The model is for one sequence then: its states are not reordered by beam_idx, and the states of
 // the convolution are [B, width, C]. Returns the number of layers.
-std::size_t use_own_delta_rule(const std::shared_ptr<ov::Model>& model, ov::element::Type type, unsigned threads);
+std::size_t use_own_delta_rule(const std::shared_ptr<ov::Model>& model, ov::element::Type type);
 
 }  // namespace deltavino::runtime

@@ -10,6 +10,7 @@
 
 #include "quant/kernels/values.hpp"
 #include "runtime/delta_rule/kernel.hpp"
+#include "runtime/exponential.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -67,24 +68,6 @@ inline float load_value(const DeltaRuleCall& call, const std::byte* from, std::s
     return values[0];
 }
 
-// Within two units of the last place; beyond +-87 the value at +-87.
-template <typename Lanes>
-inline Lanes exponential(Lanes x) {
-    const auto set = [](float value) {
-        return Lanes::set(value);
-    };
-    const Lanes bounded = quant::clamp(x, set(-87.0f), set(87.0f));
-    const Lanes n = quant::round_whole(bounded * set(1.44269504f));
-    const Lanes r = fma(n, set(2.12194440e-4f), fma(n, set(-0.693359375f), bounded));  // ln 2 in two parts
-    constexpr float kFactors[] = {1.0f / 720.0f, 1.0f / 120.0f, 1.0f / 24.0f, 1.0f / 6.0f, 0.5f, 1.0f, 1.0f};
-    Lanes sum = set(1.0f / 5040.0f);
-#pragma GCC unroll 7
-    for (std::size_t i = 0; i < sizeof kFactors / sizeof *kFactors; ++i) {
-        sum = fma(sum, r, set(kFactors[i]));
-    }
-    return sum * power_of_two(n);
-}
-
 // Row `token` of what the convolution reads: a new token, or a past one below zero.
 static inline const std::byte* row_of(const DeltaRuleCall& call, std::ptrdiff_t token, std::size_t channels) {
     const std::size_t bytes = channels * width_of(call);
@@ -106,8 +89,7 @@ void convolve(const DeltaRuleCall& call, std::size_t channel, std::size_t count,
                 sum = fma(Lanes::load(call.taps + j * channels + channel + c),
                           load_values<Lanes>(call, row, channel + c), sum);
             }
-            const Lanes silu = sum / (Lanes::set(1.0f) + exponential(Lanes::set(0.0f) - sum));
-            silu.store(to + t * count + c);
+            silu(sum).store(to + t * count + c);
         }
     }
 }
@@ -211,6 +193,43 @@ void pass_piece(const Piece& piece) {
     }
 }
 
+// The same for one token, on the states as they are stored: columns [column, column + 16 kBlocks) of the value head
+// whose state begins at value `begin`. `value` is v, then o.
+template <typename Lanes, std::size_t kBlocks>
+void pass_one_token(const DeltaRuleCall& call, const Piece& piece, std::size_t begin, std::size_t column) {
+    Lanes recalled[kBlocks], asked[kBlocks], change[kBlocks];
+    for (std::size_t n = 0; n < kBlocks; ++n) {
+        recalled[n] = Lanes::set(0.0f);
+        asked[n] = Lanes::set(0.0f);
+    }
+    for (std::size_t i = 0; i < piece.key_size; ++i) {
+        const std::size_t row = begin + i * piece.value_size + column;
+        const Lanes k = Lanes::set(piece.key[i]);
+        const Lanes q = Lanes::set(piece.query[i]);
+#pragma GCC unroll 8
+        for (std::size_t n = 0; n < kBlocks; ++n) {
+            const Lanes s = load_values<Lanes>(call, call.past_state, row + n * kLanes);
+            recalled[n] = fma(s, k, recalled[n]);
+            asked[n] = fma(s, q, asked[n]);
+        }
+    }
+    const Lanes decay = Lanes::set(*piece.decay);
+    for (std::size_t n = 0; n < kBlocks; ++n) {
+        float* const value = piece.value + column + n * kLanes;
+        change[n] = Lanes::set(*piece.beta) * (Lanes::load(value) - decay * recalled[n]);
+        fma(Lanes::set(*piece.product), change[n], decay * asked[n]).store(value);
+    }
+    for (std::size_t i = 0; i < piece.key_size; ++i) {
+        const std::size_t row = begin + i * piece.value_size + column;
+        const Lanes k = Lanes::set(piece.key[i]);
+#pragma GCC unroll 8
+        for (std::size_t n = 0; n < kBlocks; ++n) {
+            const Lanes s = load_values<Lanes>(call, call.past_state, row + n * kLanes);
+            store_values(call, fma(k, change[n], decay * s), call.state, row + n * kLanes);
+        }
+    }
+}
+
 // Value head `h` for tokens [first, first + tokens), whose q and k are in the scratch.
 template <typename Lanes, std::size_t kBlocks>
 void value_head(const DeltaRuleCall& call, const Layout& at, std::size_t h, std::size_t first, std::size_t tokens,
@@ -233,7 +252,17 @@ void value_head(const DeltaRuleCall& call, const Layout& at, std::size_t h, std:
     piece.beta = scratch + at.beta;
     piece.value = scratch + at.value;
     piece.state = scratch + at.state + h % at.values * call.key_size * call.value_size;
-    pass_piece<Lanes, kBlocks>(piece);
+    if (call.tokens == 1) {
+        std::size_t column = 0;
+        for (; column + 2 * kBlocks * kLanes <= call.value_size; column += 2 * kBlocks * kLanes) {
+            pass_one_token<Lanes, 2 * kBlocks>(call, piece, h * call.key_size * call.value_size, column);
+        }
+        for (; column < call.value_size; column += kLanes) {
+            pass_one_token<Lanes, 1>(call, piece, h * call.key_size * call.value_size, column);
+        }
+    } else {
+        pass_piece<Lanes, kBlocks>(piece);
+    }
     for (std::size_t t = 0; t < tokens; ++t) {
         for (std::size_t i = 0; i < call.value_size; i += kLanes) {
             store_values(call, Lanes::load(piece.value + t * call.value_size + i), call.output,
@@ -248,7 +277,7 @@ void key_head(const DeltaRuleCall& call, std::size_t head, float* scratch) {
     const std::size_t K = call.key_size;
     const std::size_t stored = at.values * K * call.value_size;
     const std::size_t begin = head * stored;
-    for (std::size_t i = 0; i < stored; i += kLanes) {
+    for (std::size_t i = 0; call.tokens != 1 && i < stored; i += kLanes) {
         load_values<Lanes>(call, call.past_state, begin + i).store(scratch + at.state + i);
     }
     const std::size_t query_channel = head * K;
@@ -266,7 +295,7 @@ void key_head(const DeltaRuleCall& call, std::size_t head, float* scratch) {
             value_head<Lanes, kBlocks>(call, at, h, first, tokens, scratch);
         }
     }
-    for (std::size_t i = 0; i < stored; i += kLanes) {
+    for (std::size_t i = 0; call.tokens != 1 && i < stored; i += kLanes) {
         store_values(call, Lanes::load(scratch + at.state + i), call.state, begin + i);
     }
     keep_columns(call, query_channel, K);

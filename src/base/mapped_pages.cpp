@@ -1,0 +1,39 @@
+// Linux side of mapped_pages.hpp: /proc/self/maps tells which pages are a file's.
+#include "base/mapped_pages.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace deltavino {
+
+void give_back_file_pages(std::span<const std::byte> range) {
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto address = reinterpret_cast<std::uintptr_t>(range.data());
+    const std::uintptr_t first = (address + page - 1) / page * page;
+    const std::uintptr_t last = (address + range.size()) / page * page;
+    std::ifstream maps("/proc/self/maps");
+    std::string line;
+    while (first < last && std::getline(maps, line)) {  // "begin-end perms offset device inode path"
+        std::istringstream words(line);
+        std::uintptr_t begin = 0;
+        std::uintptr_t end = 0;
+        char dash = 0;
+        std::string permissions, offset, device;
+        std::uint64_t inode = 0;
+        words >> std::hex >> begin >> dash >> end >> permissions >> offset >> device >> std::dec >> inode;
+        const bool of_file = words && inode != 0 && permissions.starts_with("r-");
+        const std::uintptr_t from = std::max(first, begin);
+        const std::uintptr_t to = std::min(last, end);
+        if (of_file && from < to) {
+            ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+        }
+    }
+}
+
+}  // namespace deltavino
