@@ -102,7 +102,7 @@ Command generate_options(GenerateCommand& out) {
     command.value("--threads", "N", "Threads of the device; 0 lets it choose [0]", count_into(out.runner.threads));
     command.flag("--plugin-only",
                  "Leave all of the language model to OpenVINO's plugin, as other programs run it: without this "
-                 "program's faster linear attention on the CPU and the larger groups of quantized activations",
+                 "program's faster linear attention and products with compressed weights on the CPU",
                  [&out]() { out.runner.plugin_only = true; });
     command.value(
         "--compiled-cache", "DIR",

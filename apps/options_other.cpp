@@ -79,6 +79,9 @@ Command eval_options(EvalCommand& out) {
         "--precision", "TYPE",
         "f32 shows what the weights do; bf16 or f16 adds what the device does; '' leaves it to the device [f32]",
         text_into(options.precision));
+    command.flag("--as-generate",
+                 "Run the models as `generate` does on a CPU, with its own operations; --precision '' is what it takes",
+                 [&options]() { options.as_generate = true; });
     command.value("--threads", "N", "Threads of the reference on a checkpoint; 0 takes one per core [0]",
                   count_into(options.threads));
     command.flag("--json", "Print JSON", [&out]() { out.json = true; });

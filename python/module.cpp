@@ -136,6 +136,7 @@ void bind_options(nb::module_& m) {
         .def_rw("windows", &EvaluationOptions::windows)
         .def_rw("device", &EvaluationOptions::device)
         .def_rw("precision", &EvaluationOptions::precision)
+        .def_rw("as_generate", &EvaluationOptions::as_generate)
         .def_rw("threads", &EvaluationOptions::threads);
     nb::class_<BenchOptions>(m, "BenchOptions")
         .def(nb::init<>())

@@ -36,7 +36,7 @@ struct BenchOptions {
 // Microseconds of one kind of operation, as OpenVINO's counters have them.
 using OperationTimes = std::map<std::string, double>;
 
-// After one prompt, in one process. Tokens are read as `generate` reads them: in pieces of at most 512.
+// After one prompt, in one process. Tokens are read as `generate` reads them, in pieces (docs/generate.md).
 struct LengthMeasurement {
     std::uint64_t prompt_tokens = 0;
     double first_token_seconds = 0.0;  // the first prompt of this length since the model was loaded

@@ -20,6 +20,7 @@ struct EvaluationOptions {
     std::size_t windows = 0;                    // at most this many; 0: all of the text
     std::string device = "CPU";
     std::string precision = "f32";  // of the exported models; empty: the device's own choice
+    bool as_generate = false;       // run language models as Runner does on a CPU, not by OpenVINO's plugin alone
     unsigned threads = 0;           // of the reference on a checkpoint; 0: one per core
 };
 

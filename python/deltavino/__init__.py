@@ -257,6 +257,7 @@ def eval(
     windows: int = 0,
     device: str = "CPU",
     precision: str = "f32",
+    as_generate: bool = False,
     threads: int = 0,
     weight_format: StoredFormat | None = None,
     sym: bool = False,
@@ -271,7 +272,7 @@ def eval(
     """Compares models on a text: perplexity, and distance from the reference.
 
     The reference is the checkpoint `against`, else the first of `models`. Those that are checkpoints or Hub ids are
-    exported first, as Runner does. `lora`: a folder with a PEFT LoRA adapter that is merged into these, and into
+    exported first, as Runner does. `as_generate`: run them with Runner's own operations on a CPU. `lora`: a folder with a PEFT LoRA adapter that is merged into these, and into
     `against`.
     """
     hears = sink(progress, note)
@@ -289,6 +290,7 @@ def eval(
         windows=windows,
         device=device,
         precision=precision,
+        as_generate=as_generate,
         threads=threads,
     )
     return _deltavino.evaluate(options, hears)

@@ -3,6 +3,7 @@
 
 #include "base/host.hpp"
 #include "benchmark/timed_model.hpp"
+#include "runtime/pieces.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -13,8 +14,6 @@ namespace deltavino {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr std::size_t kPieceTokens = 512;  // as the runner reads prompts
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -68,7 +67,6 @@ public:
             model_.reset();
             const auto start = Clock::now();
             next = read(prompt);
-            inferences_ += (tokens + kPieceTokens - 1) / kPieceTokens;
             return seconds_since(start);
         };
         result.first_token_seconds = read_prompt();
@@ -80,7 +78,6 @@ public:
             next = read(std::span(&next, 1));
         }
         result.decode_seconds = seconds_since(start);
-        inferences_ += options_.new_tokens;
         if (options_.profile) {
             result.prefill_operations = between(first, second);
             result.decode_operations = between(second, snapshot());
@@ -89,11 +86,13 @@ public:
     }
 
 private:
-    // The most likely token after `ids`.
+    // The most likely token after `ids`, which are read in pieces as the runner reads them.
     std::int64_t read(std::span<const std::int64_t> ids) {
         std::int64_t next = 0;
-        for (std::size_t begin = 0; begin < ids.size(); begin += kPieceTokens) {
-            next = most_likely(model_.read(ids.subspan(begin, std::min(kPieceTokens, ids.size() - begin))));
+        for (std::size_t begin = 0, size = 0; begin < ids.size(); begin += size) {
+            size = std::min(runtime::tokens_of_piece(model_.pieces(), begin), ids.size() - begin);
+            next = most_likely(model_.read(ids.subspan(begin, size)));
+            ++inferences_;
         }
         return next;
     }

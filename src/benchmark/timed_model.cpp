@@ -32,6 +32,7 @@ TimedModel::TimedModel(const BenchOptions& options, runtime::StopCheck stop) : s
                       [&]() { core_.set_property(options.device, ov::enable_profiling(true)); });
     }
     const std::shared_ptr<ov::Model> model = runtime::read_model(core_, options.model, name);
+    pieces_ = runtime::piece_sizes(*model, options.device);
     learn_inputs(*model, fmt::format("{}/{}.xml", options.model.string(), name));
     openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { runtime::keep_last_token(model); });
     compiled_ = runtime::compile_language_model(core_, model, name, settings);

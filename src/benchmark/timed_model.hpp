@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/inference.hpp"
+#include "runtime/pieces.hpp"
 
 #include <deltavino/bench.hpp>
 
@@ -42,6 +43,7 @@ public:
     ov::Core& core() { return core_; }
     const ov::CompiledModel& compiled() const { return compiled_; }
     std::int64_t vocabulary() const { return vocabulary_; }
+    const runtime::PieceSizes& pieces() const { return pieces_; }
     // The model takes embeddings and the directory has nothing that makes them of tokens.
     bool random_embeddings() const { return takes_embeddings_ && !embedder_; }
     std::vector<ov::ProfilingInfo> profile() const;
@@ -64,6 +66,7 @@ private:
     std::size_t position_rank_ = 0;    // of position_ids; 0: there are none
     std::size_t position_rows_ = 1;
     std::int64_t vocabulary_ = 0;
+    runtime::PieceSizes pieces_;
     std::size_t tokens_read_ = 0;
 };
 

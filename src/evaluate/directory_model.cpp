@@ -191,10 +191,10 @@ std::vector<std::shared_ptr<ov::Model>> DirectoryModel::models() const {
     return all;
 }
 
-void DirectoryModel::compile(const std::string& device, const std::string& precision) {
-    const runtime::DeviceSettings settings{device, precision};
+void DirectoryModel::compile(const std::string& device, const std::string& precision, bool as_generate) {
+    const runtime::DeviceSettings settings{device, precision, 0, {}, !as_generate};
     const char* name = embeddings_ == nullptr ? names::kTextModel : names::kLanguageModel;
-    compiled_ = runtime::compile(core_, language_, name, settings);
+    compiled_ = runtime::compile_language_model(core_, as_generate ? language_->clone() : language_, name, settings);
     openvino_call(ErrorKind::Unsupported, fmt::format("run '{}'", name),
                   [&] { request_ = compiled_.create_infer_request(); });
     if (embeddings_ != nullptr) {

@@ -56,7 +56,8 @@ public:
     std::vector<std::shared_ptr<ov::Model>> models() const;
 
     // Compiles the stateful form. `precision`: f32, f16, bf16, or empty for the device's own.
-    void compile(const std::string& device, const std::string& precision);
+    // `as_generate`: with what the runner adds on a CPU; for one row at a time.
+    void compile(const std::string& device, const std::string& precision, bool as_generate = false);
     OperationCounts operations() const;  // of the compiled form
     std::int64_t vocabulary() const;     // likewise; the largest number when the model does not say
 

@@ -39,7 +39,7 @@ std::uint64_t weight_bytes(const fs::path& directory) {
 class Scorer {
 public:
     Scorer(ov::Core& core, const fs::path& directory, const EvaluationOptions& options) : model_(core, directory) {
-        model_.compile(options.device, options.precision);
+        model_.compile(options.device, options.precision, options.as_generate);
     }
 
     // Logits of every token of a window that starts with empty states: [tokens, vocabulary].

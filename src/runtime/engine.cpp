@@ -29,7 +29,7 @@ const fs::path& require_directory(const fs::path& directory) {
 Engine::Engine(const fs::path& directory, const DeviceSettings& settings, std::size_t piece_tokens, bool speculative)
     : tokenizer_(core_, require_directory(directory)),
       language_(core_, directory, settings, speculative),
-      piece_tokens_(std::max<std::size_t>(piece_tokens, 1)) {
+      pieces_(piece_tokens > 0 ? PieceSizes{piece_tokens, piece_tokens} : language_.pieces()) {
     tokenizer_.limit_ids(language_.vocabulary());
     if (speculative) {
         drafter_ = std::make_unique<Drafter>(core_, directory, *language_.original(), settings);
@@ -105,11 +105,12 @@ std::span<float> Engine::feed(std::span<const std::int64_t> ids, std::span<const
     }
     std::span<float> logits;
     PictureCursor cursor;
-    for (std::size_t begin = 0; begin < ids.size(); begin += piece_tokens_) {
+    for (std::size_t begin = 0, size = 0; begin < ids.size(); begin += size) {
         if (ids.size() > 1) {
             throw_if_stopped(stop);
         }
-        const std::span<const std::int64_t> piece = ids.subspan(begin, std::min(piece_tokens_, ids.size() - begin));
+        size = std::min(tokens_of_piece(pieces_, history_.size()), ids.size() - begin);
+        const std::span<const std::int64_t> piece = ids.subspan(begin, size);
         TokenBatch batch;
         batch.ids.assign(piece.begin(), piece.end());
         if (language_.takes_embeddings()) {

@@ -22,17 +22,12 @@ struct PictureRows {
     std::vector<float> rows;
 };
 
-// A prompt is read in pieces of this many tokens: attention computes a row of scores for each token of a
-// piece, so the memory that a prompt takes grows with its length, not its square. docs/generate.md says
-// what was measured.
-inline constexpr std::size_t kPieceTokens = 512;
-
 class Engine {
 public:
     // Throws ErrorKind::Input when the directory is not an exported one or misses files. `speculative`: draft() and
-    // the calls after it can be used.
-    Engine(const std::filesystem::path& directory, const DeviceSettings& settings,
-           std::size_t piece_tokens = kPieceTokens, bool speculative = false);
+    // the calls after it can be used. `piece_tokens`: of each piece of a prompt; 0: what suits model and device.
+    Engine(const std::filesystem::path& directory, const DeviceSettings& settings, std::size_t piece_tokens = 0,
+           bool speculative = false);
 
     Tokenizer& tokenizer() { return tokenizer_; }
     bool takes_pictures() const { return vision_ != nullptr; }
@@ -101,7 +96,7 @@ private:
     ov::InferRequest text_embeddings_;     // of vision-language models, and when speculative
     std::unique_ptr<VisionModel> vision_;  // likewise
     std::int64_t image_pad_ = -1;          // likewise
-    std::size_t piece_tokens_;
+    PieceSizes pieces_;
     std::int64_t next_position_ = 0;  // M-RoPE position of the next token
     std::vector<std::int64_t> history_;
     std::vector<std::int64_t> trial_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/inference.hpp"
+#include "runtime/pieces.hpp"
 
 #include <openvino/openvino.hpp>
 
@@ -90,6 +91,7 @@ public:
     std::int64_t vocabulary() const { return vocabulary_; }
     // Tokens that the states can hold, when the model's file bounds them.
     std::optional<std::size_t> capacity() const { return capacity_; }
+    const PieceSizes& pieces() const { return pieces_; }
 
     // The model as it was read; null unless it is speculative.
     const std::shared_ptr<ov::Model>& original() const { return original_; }
@@ -123,6 +125,7 @@ private:
     std::int64_t vocabulary_ = 0;
     std::size_t position_rows_ = 0;  // of the input position_ids: 0 none, 1 rank 2, else as its first axis says
     std::optional<std::size_t> capacity_;
+    PieceSizes pieces_;
     std::size_t tokens_read_ = 0;
     std::vector<std::int64_t> mask_;       // ones, shown to the model up to its past length
     std::vector<std::int64_t> positions_;  // [position_rows_, tokens]

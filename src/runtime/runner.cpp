@@ -111,8 +111,8 @@ Runner::Session::Session(const RunnerOptions& options, ProgressSink& sink)
       stop([&sink]() { return sink.cancelled(); }),
       speculate(speculation_of(options)),
       engine(options.model,
-             {options.device, options.precision, options.threads, compiled_cache_of(options), options.plugin_only},
-             kPieceTokens, options.speculate > 0),
+             {options.device, options.precision, options.threads, compiled_cache_of(options), options.plugin_only}, 0,
+             options.speculate > 0),
       defaults(read_generation_defaults(options.model)),
       max_positions(read_max_positions(options.model)) {
     engine.warm_up(stop);

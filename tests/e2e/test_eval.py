@@ -54,6 +54,17 @@ def test_constant_logits(deltavino, tmp_path):
     assert "null" not in result.stdout.lower().replace('"null"', ""), "NaN is written as null"
 
 
+def test_as_generate_costs_no_more_than_the_plugin(deltavino, kjv_text, compressed):
+    """The runner's own operations, seen in the numbers. Both quantize activations, so both are near, not equal."""
+    def run(*more):
+        return scores(deltavino("eval", compressed["least-error"], "--against", KJV, "--text", KJV / "held_out.txt", "--windows", "8",
+                                "--precision", "", "--json", *more))[1]  # fmt: skip
+    plugin, runner = run(), run("--as-generate")
+    assert runner["kl_divergence"] != plugin["kl_divergence"]
+    assert runner["kl_divergence"] == pytest.approx(plugin["kl_divergence"], rel=0.05)
+    assert runner["perplexity"] == pytest.approx(plugin["perplexity"], rel=0.01)
+
+
 def test_text_that_is_too_short(deltavino, kjv_text, tmp_path):
     (tmp_path / "short.txt").write_text("And")
     result = deltavino("eval", "--text", tmp_path / "short.txt", kjv_text)

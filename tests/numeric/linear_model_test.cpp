@@ -76,8 +76,8 @@ bool runs() {
     return runtime::linear_kernel() != nullptr;
 }
 
-#define REQUIRE_KERNEL() \
-    if (!runs()) { \
+#define REQUIRE_KERNEL()                                                                 \
+    if (!runs()) {                                                                       \
         GTEST_SKIP() << "NOT RUN: this processor has no kernel for products of its own"; \
     }
 
@@ -108,12 +108,13 @@ TEST_P(LinearModel, GivesWhatTheDecompressedWeightsDo) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, LinearModel,
-                         testing::Values(Case{"int8", compression("int8"), 51}, Case{"int8_sym", compression("int8", true), 51},
+                         testing::Values(Case{"int8", compression("int8"), 51},
+                                         Case{"int8_sym", compression("int8", true), 51},
                                          Case{"int4", compression("int4"), 51},
                                          Case{"int4_group32", compression("int4", false, 32), 51},
                                          Case{"int4_sym_group64", compression("int4", true, 64), 51},
-                                         Case{"smallest", recipe("smallest"), 51}, Case{"fastest", recipe("fastest"), 51},
-                                         Case{"best", recipe("best"), 51},
+                                         Case{"smallest", recipe("smallest"), 51},
+                                         Case{"fastest", recipe("fastest"), 51}, Case{"best", recipe("best"), 51},
                                          Case{"nf4", compression("nf4", false, 64), 1}),  // the head is 8 bit
                          [](const auto& tested) { return tested.param.name; });
 
@@ -123,8 +124,8 @@ TEST(LinearModels, GatesAreReadWithTheProduct) {
     const auto before = operation_counts(*model);
     runtime::use_own_products(model, ov::element::f32);
     const auto after = operation_counts(*model);
-    EXPECT_EQ(before.at("Swish") - after.at("Swish"), 8u + 6u);      // of gate_proj and of the gated norms
-    EXPECT_EQ(before.at("Sigmoid") - after.at("Sigmoid"), 2u);       // of attention
+    EXPECT_EQ(before.at("Swish") - after.at("Swish"), 8u + 6u);  // of gate_proj and of the gated norms
+    EXPECT_EQ(before.at("Sigmoid") - after.at("Sigmoid"), 2u);   // of attention
     EXPECT_EQ(after.at("CompressedLinear"), 51u);
 }
 

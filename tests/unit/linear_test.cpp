@@ -70,7 +70,7 @@ struct PlainDots {
 const LinearKernel kPlain = {linear::quantize_row<quant::portable::Lanes>,
                              linear::multiply_blocks<quant::portable::Lanes, PlainDots, 4, 2>};
 
-// The fast one only where this processor has it: a test that names it says so.
+// The fast one only where this processor has it.
 std::vector<const LinearKernel*> kernels() {
     std::vector<const LinearKernel*> all{&kPlain};
     if (linear_kernel() != nullptr) {
@@ -96,12 +96,14 @@ struct Matrix {
         std::vector<float> scales(rows * groups);
         std::generate(codes.begin(), codes.end(), [&]() { return code(random); });
         std::generate(zeros.begin(), zeros.end(), [&]() { return zero_points ? code(random) : 0; });
-        std::generate(scales.begin(), scales.end(),
-                      [&]() { return half::from_f16(half::to_f16(0.001f + 1e-6f * static_cast<float>(random() % 9999))); });
+        std::generate(scales.begin(), scales.end(), [&]() {
+            return half::from_f16(half::to_f16(0.001f + 1e-6f * static_cast<float>(random() % 9999)));
+        });
         const bool channels = group == columns;
         const ov::Shape shape = channels ? ov::Shape{rows, columns} : ov::Shape{rows, groups, group};
         const ov::Shape per_group = channels ? ov::Shape{rows, 1} : ov::Shape{rows, groups, 1};
-        stored = {Constant::create(type, shape, codes), zero_points ? Constant::create(type, per_group, zeros) : nullptr,
+        stored = {Constant::create(type, shape, codes),
+                  zero_points ? Constant::create(type, per_group, zeros) : nullptr,
                   Constant::create(ov::element::f16, per_group, scales), rows, columns};
         for (std::size_t i = 0; i < codes.size(); ++i) {
             const std::size_t g = i / columns * groups + i % columns / group;
@@ -123,7 +125,8 @@ std::vector<std::byte> stored(const std::vector<float>& values, quant::SourceTyp
     std::vector<std::byte> bytes(values.size() * width);
     for (std::size_t i = 0; i < values.size(); ++i) {
         const std::uint16_t half = half::to_bf16(values[i]);
-        std::memcpy(&bytes[i * width], type == quant::SourceType::F32 ? static_cast<const void*>(&values[i]) : &half, width);
+        std::memcpy(&bytes[i * width], type == quant::SourceType::F32 ? static_cast<const void*>(&values[i]) : &half,
+                    width);
     }
     return bytes;
 }
@@ -177,7 +180,8 @@ TEST_P(LinearKernels, GiveTheProductOfWhatTheCodesStandFor) {
                     double sum = 0;
                     double size = 0;
                     for (std::size_t k = 0; k < kColumns; ++k) {
-                        const double scale = static_cast<double>(tokens.scales[(t * kColumns + k) / packed->shape.group]);
+                        const double scale =
+                            static_cast<double>(tokens.scales[(t * kColumns + k) / packed->shape.group]);
                         const double product =
                             matrix.values[i % rows * kColumns + k] * tokens.codes[t * kColumns + k] * scale;
                         sum += product;
@@ -224,6 +228,13 @@ INSTANTIATE_TEST_SUITE_P(Kinds, LinearKernels,
                                          Kind{ov::element::u8, true, 0}, Kind{ov::element::u8, false, 0},
                                          Kind{ov::element::i8, false, 0}, Kind{ov::element::i8, true, 0}),
                          kind_name);
+
+TEST(LinearKernel, IsThatOfThisProcessor) {
+    if (linear_kernel() == nullptr) {
+        GTEST_SKIP() << "NOT RUN: this processor has none; the tests here tried plain C++ only";
+    }
+    EXPECT_EQ(kernels().size(), 2u);
+}
 
 TEST(LinearKernel, ActivationsAreQuantizedByGroups) {
     const PackedShape shape{16, 128, 32, 4};

@@ -37,9 +37,9 @@ struct PackedShape {
 
 // Activations of some tokens.
 struct QuantizedTokens {
-    std::int8_t* codes = nullptr;   // [tokens, columns]
-    float* scales = nullptr;        // [tokens, groups]
-    std::int32_t* sums = nullptr;   // [tokens, groups], of the codes, with their signs turned
+    std::int8_t* codes = nullptr;  // [tokens, columns]
+    float* scales = nullptr;       // [tokens, groups]
+    std::int32_t* sums = nullptr;  // [tokens, groups], of the codes, with their signs turned
 };
 
 // What a product reads: x itself, or x silu(z), or x sigmoid(z).

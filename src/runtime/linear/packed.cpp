@@ -159,8 +159,8 @@ std::size_t group_of(const StoredMatrix& matrix, unsigned bits) {
 std::optional<PackedShape> packed_shape(const StoredMatrix& matrix) {
     const ov::element::Type type = matrix.codes->get_element_type();
     PackedShape shape{matrix.rows, matrix.columns, 0, static_cast<unsigned>(type.bitwidth())};
-    const bool known = type == ov::element::u4 || type == ov::element::i4 || type == ov::element::u8 ||
-                       type == ov::element::i8;
+    const bool known =
+        type == ov::element::u4 || type == ov::element::i4 || type == ov::element::u8 || type == ov::element::i8;
     if (!known || matrix.scales->get_element_type() != ov::element::f16 || matrix.rows % kBlock != 0) {
         return std::nullopt;
     }
@@ -172,9 +172,10 @@ std::optional<PackedShape> packed_shape(const StoredMatrix& matrix) {
     const auto count = [](const std::shared_ptr<ov::op::v0::Constant>& constant) {
         return ov::shape_size(constant->get_shape());
     };
-    const bool zeros_fit = !matrix.zero_points || (matrix.zero_points->get_element_type() == type &&
-                                                   count(matrix.zero_points) == scales);
-    const bool fits = count(matrix.codes) == matrix.rows * matrix.columns && count(matrix.scales) == scales && zeros_fit;
+    const bool zeros_fit =
+        !matrix.zero_points || (matrix.zero_points->get_element_type() == type && count(matrix.zero_points) == scales);
+    const bool fits =
+        count(matrix.codes) == matrix.rows * matrix.columns && count(matrix.scales) == scales && zeros_fit;
     return fits ? std::optional(shape) : std::nullopt;
 }
 
@@ -193,9 +194,8 @@ std::vector<std::shared_ptr<const PackedMatrix>> pack_matrices(const std::vector
         const PackedShape& shape = shapes[m];
         std::byte* const begin = memory.get() + begins[m];
         const BlockPacker packer(matrices[m], shape);
-        tbb::parallel_for(std::size_t{0}, shape.blocks(), [&](std::size_t block) {
-            packer.pack(block, begin + block * shape.block_bytes());
-        });
+        tbb::parallel_for(std::size_t{0}, shape.blocks(),
+                          [&](std::size_t block) { packer.pack(block, begin + block * shape.block_bytes()); });
         give_back_file_pages(std::span(static_cast<const std::byte*>(matrices[m].codes->get_data_ptr()),
                                        matrices[m].codes->get_byte_size()));
         auto one = std::make_shared<PackedMatrix>();

@@ -138,7 +138,8 @@ struct Tile {
                 if constexpr (kSums == 2) {
                     dots[t][b][0].join(dots[t][b][1]);
                 }
-                const Lanes scale = kBits == 4 ? Lanes::load_f16(parameters + b * shape.block_bytes()) * scale_x : scale_x;
+                const Lanes scale =
+                    kBits == 4 ? Lanes::load_f16(parameters + b * shape.block_bytes()) * scale_x : scale_x;
                 total[t][b] = fma(dots[t][b][0].template floats<Lanes>(), scale, total[t][b]);
             }
         }
@@ -179,9 +180,12 @@ template <typename Lanes, typename Dots, std::size_t kTokens, std::size_t kBlock
 void all_tokens(const PackedShape& shape, const std::byte* packed, const QuantizedTokens& x, std::size_t token,
                 std::size_t tokens, quant::SourceType type, std::byte* y) {
     for (; token + kTokens <= tokens; token += kTokens) {
-        Tile<Lanes, Dots, kTokens, kBlocks> tile{
-            shape, packed, x.codes + token * shape.columns, x.scales + token * shape.groups(),
-            x.sums + token * shape.groups(), {}};
+        Tile<Lanes, Dots, kTokens, kBlocks> tile{shape,
+                                                 packed,
+                                                 x.codes + token * shape.columns,
+                                                 x.scales + token * shape.groups(),
+                                                 x.sums + token * shape.groups(),
+                                                 {}};
         tile.run(type, y + token * shape.rows * quant::bytes_per_value(type));
     }
     if constexpr (kTokens > 1) {
@@ -194,7 +198,8 @@ void multiply_blocks(const PackedShape& shape, const std::byte* packed, const Qu
                      std::size_t first, std::size_t last, quant::SourceType type, std::byte* y) {
     const std::size_t width = quant::kLaneCount * quant::bytes_per_value(type);
     for (; tokens == 1 && first < last; ++first) {  // one stream of memory is read fastest
-        all_tokens<Lanes, Dots, 1, 1>(shape, packed + first * shape.block_bytes(), x, 0, tokens, type, y + first * width);
+        all_tokens<Lanes, Dots, 1, 1>(shape, packed + first * shape.block_bytes(), x, 0, tokens, type,
+                                      y + first * width);
     }
     for (; first + kBlocks <= last; first += kBlocks) {
         all_tokens<Lanes, Dots, kTokens, kBlocks>(shape, packed + first * shape.block_bytes(), x, 0, tokens, type,

@@ -155,8 +155,7 @@ private:
 
 void put_in_place_of(const std::shared_ptr<ov::Node>& product, const Value& own) {
     const ov::element::Type type = product->get_output_element_type(0);
-    const Value result =
-        own.get_element_type() == type ? own : std::make_shared<Convert>(own, type)->output(0);
+    const Value result = own.get_element_type() == type ? own : std::make_shared<Convert>(own, type)->output(0);
     result.get_tensor().add_names(product->output(0).get_names());
     product->output(0).replace(result);
     for (ov::Input<ov::Node> reader : result.get_target_inputs()) {
