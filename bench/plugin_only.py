@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """What this program adds to OpenVINO's CPU plugin: `deltavino bench` with and without --plugin-only, in turns.
 
-    plugin_only.py MODEL_DIR [--rounds 6] [--program build/deltavino] [--precision bf16] [--prompt-tokens 512,2048]
+    plugin_only.py MODEL_DIR [--other DIR] [--rounds 6] [--program build/deltavino] [--precision bf16]
+                   [--prompt-tokens 512,2048]
 
-Every process is fresh; each round runs both, in the opposite order of the round before. Prints the median of the
-ratios of the rounds (above 1: faster than the plugin alone), with the least and the most.
+With --other the plugin alone runs that directory, such as another exporter's of the same checkpoint. Every process is
+fresh; each round runs both, in the opposite order of the round before. Prints the median of the ratios of the rounds
+(above 1: faster than the plugin alone), with the least and the most.
 """
 
 import argparse
@@ -15,8 +17,8 @@ import subprocess
 FIGURES = ("prefill_tokens_per_second", "decode_tokens_per_second", "first_token_seconds")
 
 
-def measure(arguments: argparse.Namespace, more: list[str]) -> dict[tuple[int, str], float]:
-    command = [arguments.program, "bench", arguments.model, "--rounds", "1", "--json", "--quiet",
+def measure(arguments: argparse.Namespace, model: str, more: list[str]) -> dict[tuple[int, str], float]:
+    command = [arguments.program, "bench", model, "--rounds", "1", "--json", "--quiet",
                "--prompt-tokens", arguments.prompt_tokens, *more]  # fmt: skip
     if arguments.precision:
         command += ["--precision", arguments.precision]
@@ -28,6 +30,7 @@ def measure(arguments: argparse.Namespace, more: list[str]) -> dict[tuple[int, s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
+    parser.add_argument("--other", metavar="DIR")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--program", default="build/deltavino")
     parser.add_argument("--precision", default="")
@@ -35,8 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     ours, plugin = [], []
     for i in range(arguments.rounds):
-        for which, more in [(ours, []), (plugin, ["--plugin-only"])][:: 1 if i % 2 == 0 else -1]:
-            which.append(measure(arguments, more))
+        both = [(ours, arguments.model, []), (plugin, arguments.other or arguments.model, ["--plugin-only"])]
+        for which, model, more in both[:: 1 if i % 2 == 0 else -1]:
+            which.append(measure(arguments, model, more))
     for key in ours[0]:
         up = key[1].endswith("per_second")
         ratios = [(a[key] / b[key]) if up else (b[key] / a[key]) for a, b in zip(ours, plugin, strict=True)]
