@@ -56,8 +56,8 @@ ov::AnyMap prepare_for_cpu(ov::Core& core, const std::shared_ptr<ov::Model>& mod
         return properties;
     }
     const ov::element::Type type = stored_type(core, *model, settings);
-    const bool may_quantize = settings.precision != "f32" &&
-                              !file_says(*model, ov::hint::dynamic_quantization_group_size.name());
+    const bool may_quantize =
+        settings.precision != "f32" && !file_says(*model, ov::hint::dynamic_quantization_group_size.name());
     const std::uint64_t group = activation_group(*model);
     // Extensions are for models from the cache of compiled ones.
     if (use_own_delta_rule(model, type) > 0) {

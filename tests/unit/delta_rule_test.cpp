@@ -218,7 +218,8 @@ TEST_P(DeltaRuleKernel, PartsGiveWhatTheWholeGives) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DeltaRuleKernel,
-                         testing::Values(Sizes{1, 1, 1, 16, 16, 4}, Sizes{1, 2, 4, 32, 144, 4}, Sizes{1, 1, 2, 128, 128, 4}, Sizes{3, 2, 2, 16, 32, 4},
+                         testing::Values(Sizes{1, 1, 1, 16, 16, 4}, Sizes{1, 2, 4, 32, 144, 4},
+                                         Sizes{1, 1, 2, 128, 128, 4}, Sizes{3, 2, 2, 16, 32, 4},
                                          Sizes{64, 1, 2, 32, 16, 4}, Sizes{65, 2, 6, 16, 80, 3},
                                          Sizes{150, 1, 1, 128, 128, 4}, Sizes{2, 1, 1, 48, 64, 1}),
                          [](const auto& one) {

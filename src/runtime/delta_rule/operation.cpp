@@ -35,8 +35,7 @@ std::byte* sequence(ov::Tensor& tensor, std::size_t index, std::size_t batch) {
 
 }  // namespace
 
-DeltaRule::DeltaRule(const ov::OutputVector& inputs, std::int64_t key_heads)
-    : Op(inputs), key_heads_(key_heads) {
+DeltaRule::DeltaRule(const ov::OutputVector& inputs, std::int64_t key_heads) : Op(inputs), key_heads_(key_heads) {
     constructor_validate_and_infer_types();
 }
 
