@@ -4,6 +4,7 @@
 
 #include <tbb/blocked_range.h>
 #include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
 
 #include <algorithm>
 #include <new>
@@ -104,7 +105,8 @@ bool CompressedLinear::evaluate(ov::TensorVector& outputs, const ov::TensorVecto
     outputs[0].set_shape(shape);
     try {
         if (outputs[0].get_size() > 0) {
-            multiply(*matrix_, static_cast<Gate>(gate_), inputs, outputs[0]);
+            // Or a thread that waits for others could begin another product, in the same scratch.
+            tbb::this_task_arena::isolate([&]() { multiply(*matrix_, static_cast<Gate>(gate_), inputs, outputs[0]); });
         }
     } catch (const std::bad_alloc&) {
         return false;

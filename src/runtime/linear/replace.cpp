@@ -112,7 +112,11 @@ Read read_of(const ov::Node& product) {
     if (reshape && has_one_reader(*reshape)) {
         node = reshape->get_input_node_shared_ptr(0);
     }
-    if (!ov::is_type<ov::op::v1::Multiply>(node) || !has_one_reader(*node) ||
+    const auto width = [&](std::size_t input) {
+        const ov::PartialShape& shape = node->get_input_partial_shape(input);
+        return shape.rank().is_static() && shape.size() > 1 ? shape[shape.size() - 1] : ov::Dimension();
+    };
+    if (!ov::is_type<ov::op::v1::Multiply>(node) || !has_one_reader(*node) || width(0).is_dynamic() ||
         node->get_input_partial_shape(0) != node->get_input_partial_shape(1)) {
         return {Gate::None, whole, {}};
     }
