@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "graph/names.hpp"
+#include "runtime/cpu_settings.hpp"
 #include "runtime/language_model.hpp"
 #include "runtime/openvino_call.hpp"
 
@@ -32,7 +33,7 @@ TimedModel::TimedModel(const BenchOptions& options, runtime::StopCheck stop) : s
                       [&]() { core_.set_property(options.device, ov::enable_profiling(true)); });
     }
     const std::shared_ptr<ov::Model> model = runtime::read_model(core_, options.model, name);
-    pieces_ = runtime::piece_sizes(*model, options.device);
+    pieces_ = runtime::piece_sizes(*model, runtime::reads_long_pieces(settings));
     learn_inputs(*model, fmt::format("{}/{}.xml", options.model.string(), name));
     openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { runtime::keep_last_token(model); });
     compiled_ = runtime::compile_language_model(core_, model, name, settings);

@@ -50,6 +50,11 @@ std::uint64_t activation_group(const ov::Model& model) {
     return 0;
 }
 
+bool reads_long_pieces(const DeviceSettings& settings) {
+    return settings.device == "CPU" &&
+           (settings.plugin_only || (settings.precision != "f32" && linear_kernel() != nullptr));
+}
+
 ov::AnyMap prepare_for_cpu(ov::Core& core, const std::shared_ptr<ov::Model>& model, const DeviceSettings& settings) {
     ov::AnyMap properties;
     if (settings.device != "CPU" || settings.plugin_only) {

@@ -11,6 +11,10 @@ namespace deltavino::runtime {
 // beside those of compile_properties().
 ov::AnyMap prepare_for_cpu(ov::Core& core, const std::shared_ptr<ov::Model>& model, const DeviceSettings& settings);
 
+// Whether a prompt is read at once where memory allows it: with products of our own, and, as other programs do, by the
+// plugin alone.
+bool reads_long_pieces(const DeviceSettings& settings);
+
 // The largest of 128 and 64 that divides the groups of all 4-bit weights of `model`; 0: neither does, or there are
 // none.
 std::uint64_t activation_group(const ov::Model& model);

@@ -327,7 +327,7 @@ LanguageModel::LanguageModel(ov::Core& core, const fs::path& directory, const De
     }
     problems.throw_if_any(ErrorKind::Unsupported, fmt::format("cannot run '{}/{}.xml'", directory.string(), name));
     capacity_ = state_capacity(*model);
-    pieces_ = piece_sizes(*model, settings.device);
+    pieces_ = piece_sizes(*model, reads_long_pieces(settings));
     if (speculative) {
         original_ =
             openvino_call(ErrorKind::Input, fmt::format("prepare '{}'", name), [&]() { return model->clone(); });

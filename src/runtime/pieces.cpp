@@ -6,11 +6,11 @@
 
 namespace deltavino::runtime {
 
-PieceSizes piece_sizes(const ov::Model& model, std::string_view device) {
+PieceSizes piece_sizes(const ov::Model& model, bool long_first) {
     constexpr std::size_t kValues = std::size_t{4096} * 1024;  // of one layer's input
     PieceSizes sizes;
     const std::shared_ptr<ov::Node> head = find_head(model);
-    if (device != "CPU" || !head || head->get_input_partial_shape(0)[2].is_dynamic()) {
+    if (!long_first || !head || head->get_input_partial_shape(0)[2].is_dynamic()) {
         return sizes;
     }
     const auto width = static_cast<std::size_t>(head->get_input_partial_shape(0)[2].get_length());

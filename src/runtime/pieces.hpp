@@ -4,7 +4,6 @@
 #include <openvino/core/model.hpp>
 
 #include <cstddef>
-#include <string_view>
 
 namespace deltavino::runtime {
 
@@ -15,9 +14,9 @@ struct PieceSizes {
     std::size_t next = 512;
 };
 
-// For `model` on `device`. The CPU plugin has a fast attention for tokens with nothing before them and a slow one for all
-// others, so there the first piece is as long as the model's width lets it be.
-PieceSizes piece_sizes(const ov::Model& model, std::string_view device);
+// `long_first`: the first piece is as long as the model's width lets it be. The CPU plugin has a fast attention for tokens
+// with nothing before them and a slow one for all others; the plugin's own products take twice the memory for it.
+PieceSizes piece_sizes(const ov::Model& model, bool long_first);
 
 // Tokens of the next piece after `past` ones. Pieces after the first become shorter as the context grows, so that their
 // scores take the same memory.

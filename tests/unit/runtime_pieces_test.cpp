@@ -1,5 +1,8 @@
 #include "runtime/pieces.hpp"
 
+#include "runtime/cpu_settings.hpp"
+#include "runtime/linear/kernel.hpp"
+
 #include <openvino/op/constant.hpp>
 #include <openvino/op/matmul.hpp>
 #include <openvino/op/parameter.hpp>
@@ -20,18 +23,25 @@ std::shared_ptr<ov::Model> model_of_width(std::int64_t width) {
                                        ov::ParameterVector{hidden});
 }
 
-TEST(Pieces, FirstIsLongOnACpuAndShorterForWideModels) {
-    const auto first = [](std::int64_t width, const char* device) {
-        return piece_sizes(*model_of_width(width), device).first;
+TEST(Pieces, FirstMayBeLongAndIsShorterForWideModels) {
+    const auto first = [](std::int64_t width, bool long_first) {
+        return piece_sizes(*model_of_width(width), long_first).first;
     };
-    EXPECT_EQ(first(1024, "CPU"), 4096u);
-    EXPECT_EQ(first(128, "CPU"), 4096u);
-    EXPECT_EQ(first(2048, "CPU"), 2048u);
-    EXPECT_EQ(first(5120, "CPU"), 819u);
-    EXPECT_EQ(first(16384, "CPU"), 512u);
-    EXPECT_EQ(first(1024, "GPU"), 512u);
+    EXPECT_EQ(first(1024, true), 4096u);
+    EXPECT_EQ(first(128, true), 4096u);
+    EXPECT_EQ(first(2048, true), 2048u);
+    EXPECT_EQ(first(5120, true), 819u);
+    EXPECT_EQ(first(16384, true), 512u);
+    EXPECT_EQ(first(1024, false), 512u);
     const auto other = std::make_shared<ov::op::v0::Parameter>(ov::element::f32, ov::PartialShape{1});
-    EXPECT_EQ(piece_sizes(ov::Model(ov::OutputVector{other}, ov::ParameterVector{other}), "CPU").first, 512u);
+    EXPECT_EQ(piece_sizes(ov::Model(ov::OutputVector{other}, ov::ParameterVector{other}), true).first, 512u);
+}
+
+TEST(Pieces, AreLongOnACpuOnly) {
+    EXPECT_TRUE(reads_long_pieces({"CPU", "", 0, {}, true}));
+    EXPECT_FALSE(reads_long_pieces({"CPU", "f32"}));
+    EXPECT_FALSE(reads_long_pieces({"GPU", "", 0, {}, true}));
+    EXPECT_EQ(reads_long_pieces({"CPU", ""}), linear_kernel() != nullptr);
 }
 
 TEST(Pieces, GetShorterAsTheContextGrows) {
