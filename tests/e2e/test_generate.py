@@ -380,6 +380,26 @@ def test_compiled_models_are_kept_and_taken(kjv_vlm: Path, tmp_path: Path) -> No
         assert result.returncode == 0 and result.stdout == plain.stdout, result.stderr
 
 
+def test_kept_models_find_their_own_weights(tmp_path: Path) -> None:
+    """Products of ours leave their weights out of what is kept: two exports with the same graph, one cache."""
+    cache = tmp_path / "cache"
+    ask = ("--prompt", "And it came to pass", "--raw", "--temperature", 0, "--max-new-tokens", 40, "--json")
+    answers, kept = {}, {}
+    for again in (False, True):
+        for search in ("least-error", "nncf"):
+            out = tmp_path / search
+            if not again:
+                options = ("--task", "text-generation-with-past", "--weight-format", "int4", "--group-size", 32)
+                result = run_deltavino("export", "-m", KJV, out, *options, "--scale-search", search)
+                assert result.returncode == 0, result.stderr
+            ids = json.loads(generate(out, *ask, "--compiled-cache", cache).stdout)["ids"]
+            assert answers.setdefault(search, ids) == ids == json.loads(generate(out, *ask).stdout)["ids"]
+        files = {file: file.stat().st_mtime_ns for file in cache.glob("*.blob")}
+        kept = kept or files
+        assert files == kept and len(kept) == 2
+    assert answers["least-error"] != answers["nncf"]
+
+
 @pytest.mark.parametrize("more", [(), ("--threads", 1)])
 def test_the_plugin_alone_gives_the_same_tokens(kjv_text: Path, more: tuple) -> None:
     """Our linear attention against OpenVINO's, over more than one piece of a prompt."""
