@@ -27,7 +27,7 @@ from quality import CHECKPOINT, ROOT, run_measured
 
 PROGRAM = str(ROOT / "build" / "deltavino")
 TEXT = CHECKPOINT / "held_out.txt"
-sizes.VOCABULARY = json.loads((CHECKPOINT / "config.json").read_text())["text_config"]["vocab_size"]
+VOCABULARY = json.loads((CHECKPOINT / "config.json").read_text())["text_config"]["vocab_size"]
 PIECE = 1 << 22  # random numbers that are drawn; longer tensors repeat them from another place
 
 
@@ -47,7 +47,7 @@ def values(name: str, shape: list[int], drawn: np.ndarray, stream: np.random.Gen
 
 def make_checkpoint(folder: Path, size: str, layers: int) -> Path:
     hidden, _, *others = sizes.DENSE[size]
-    sizes.write_dense(folder, (hidden, layers, *others))
+    sizes.write_dense(folder, (hidden, layers, *others), VOCABULARY)
     stream = np.random.default_rng(7)
     drawn = stream.standard_normal(PIECE, dtype=np.float32)
     with (folder / "model.safetensors").open("r+b") as file:

@@ -28,8 +28,9 @@ MIXTURES = {"35B-A3B": "35b-a3b"}
 VOCABULARY, HEAD, DELTA, KEY_HEADS = 248320, 256, 128, 16
 
 
-def tensors(hidden: int, layers: int, heads: int, kv: int, values: int, inner: int, tied: bool) -> dict[str, list[int]]:
+def tensors(geometry: tuple, vocabulary: int = VOCABULARY) -> dict[str, list[int]]:
     """Names and shapes of a dense checkpoint."""
+    hidden, layers, heads, kv, values, inner, tied = geometry
     mixed = 2 * KEY_HEADS * DELTA + values * DELTA
     delta = {"A_log": [values], "dt_bias": [values], "conv1d.weight": [mixed, 1, 4], "in_proj_a.weight": [values, hidden],
              "in_proj_b.weight": [values, hidden], "in_proj_qkv.weight": [mixed, hidden],
@@ -38,9 +39,9 @@ def tensors(hidden: int, layers: int, heads: int, kv: int, values: int, inner: i
     attention = {"q_proj.weight": [2 * heads * HEAD, hidden], "k_proj.weight": [kv * HEAD, hidden],
                  "v_proj.weight": [kv * HEAD, hidden], "o_proj.weight": [hidden, heads * HEAD],
                  "q_norm.weight": [HEAD], "k_norm.weight": [HEAD]}  # fmt: skip
-    found = {"model.embed_tokens.weight": [VOCABULARY, hidden], "model.norm.weight": [hidden]}
+    found = {"model.embed_tokens.weight": [vocabulary, hidden], "model.norm.weight": [hidden]}
     if not tied:
-        found["lm_head.weight"] = [VOCABULARY, hidden]
+        found["lm_head.weight"] = [vocabulary, hidden]
     for i in range(layers):
         layer = f"model.layers.{i}."
         mixer, parts = ("self_attn.", attention) if i % 4 == 3 else ("linear_attn.", delta)
@@ -52,10 +53,10 @@ def tensors(hidden: int, layers: int, heads: int, kv: int, values: int, inner: i
     return found
 
 
-def config(geometry: tuple) -> dict:
+def config(geometry: tuple, vocabulary: int = VOCABULARY) -> dict:
     hidden, layers, heads, kv, values, inner, tied = geometry
     return {
-        "architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5_text", "dtype": "bfloat16", "vocab_size": VOCABULARY,
+        "architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5_text", "dtype": "bfloat16", "vocab_size": vocabulary,
         "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv,
         "head_dim": HEAD, "linear_num_key_heads": KEY_HEADS, "linear_num_value_heads": values, "linear_key_head_dim": DELTA,
         "linear_value_head_dim": DELTA, "linear_conv_kernel_dim": 4, "full_attention_interval": 4, "intermediate_size": inner,
@@ -65,11 +66,11 @@ def config(geometry: tuple) -> dict:
     }  # fmt: skip
 
 
-def write_dense(folder: Path, geometry: tuple) -> None:
+def write_dense(folder: Path, geometry: tuple, vocabulary: int = VOCABULARY) -> None:
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config(geometry)))
+    (folder / "config.json").write_text(json.dumps(config(geometry, vocabulary)))
     header, offset = {}, 0
-    for name, shape in tensors(*geometry).items():
+    for name, shape in tensors(geometry, vocabulary).items():
         size = 2
         for length in shape:
             size *= length

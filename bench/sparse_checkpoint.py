@@ -114,7 +114,7 @@ def describe(arguments: argparse.Namespace) -> tuple[dict, list]:
     if arguments.geometry in DENSE:
         hidden, layers, *others = DENSE[arguments.geometry]
         geometry = (hidden, arguments.layers or layers, *others)
-        return sizes.config(geometry), list(sizes.tensors(*geometry).items())
+        return sizes.config(geometry), list(sizes.tensors(geometry).items())
     geometry = dict(GEOMETRIES[arguments.geometry])
     for key in ["vocabulary", "experts"]:
         geometry[key] = getattr(arguments, key) or geometry[key]
