@@ -12,7 +12,8 @@ echo "wheel: compiles the program and the extension"
 log=$raw/pip.log
 PATH=$bin:$PATH "$bin/python" -m pip --disable-pip-version-check wheel . --no-deps --no-build-isolation \
   -w "$raw" --config-settings build-dir=build-wheel >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
-PATH=$bin:$PATH "$bin/auditwheel" repair --plat auto --strip --exclude 'libopenvino*' --exclude 'libtbb*' -w dist "$raw"/*.whl \
+PATH=$bin:$PATH "$bin/auditwheel" repair --plat auto --strip --exclude 'libopenvino*' --exclude 'libtbb*' \
+  -w dist "$raw"/*.whl \
   >$raw/auditwheel.log 2>&1 || { tail -n 40 $raw/auditwheel.log >&2; exit 1; }
 for wheel in dist/*.whl; do
   "$bin/python" tools/licences.py --wheel "$raw"/*.whl "$wheel"
