@@ -2,6 +2,7 @@
 #include "base/checked.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "export/directory/contract.hpp"
 #include "export/directory/origin.hpp"
 #include "graph/names.hpp"
@@ -201,8 +202,10 @@ ModelFile model_file(ov::Core& core, const fs::path& file, Contents& contents) {
     }
     try {
         model.facts = facts_of(*graph::read_ir(core, file), contents);
+    } catch (const Error&) {
+        throw;
     } catch (const std::exception& failure) {
-        fail(ErrorKind::Input, "cannot read '{}': {}", file.string(), failure.what());
+        fail(ErrorKind::Input, "cannot read '{}': {}", file.string(), one_line(failure.what()));
     }
     return model;
 }
