@@ -319,6 +319,32 @@ TEST(PackedMatrix, OtherFormsAreLeftAlone) {
     EXPECT_FALSE(fits(grouped));
 }
 
+// As many scales as rows or groups, which stand for something else.
+TEST(PackedMatrix, ScalesOfColumnsAreLeftAlone) {
+    const auto scales = [](const ov::Shape& shape) {
+        return Constant::create(ov::element::f16, shape, std::vector<float>(ov::shape_size(shape), 1.0f));
+    };
+    Matrix square(ov::element::u8, false, 64, 64, 64);
+    EXPECT_TRUE(packed_shape(square.stored));
+    square.stored.scales = scales({1, 64});
+    EXPECT_FALSE(packed_shape(square.stored));
+    square.stored.scales = scales({64});
+    EXPECT_FALSE(packed_shape(square.stored));
+    Matrix groups(ov::element::u4, false, 64, 32 * 32, 32);
+    EXPECT_TRUE(packed_shape(groups.stored));
+    groups.stored.scales = scales({64, 1, 32});
+    EXPECT_FALSE(packed_shape(groups.stored));
+}
+
+TEST(PackedMatrix, WithoutColumnsOrAxesIsLeftAlone) {
+    const auto empty = Constant::create(ov::element::u8, {64, 0}, std::vector<int>());
+    const auto none = Constant::create(ov::element::f16, {64, 1}, std::vector<float>(64, 1.0f));
+    EXPECT_FALSE(packed_shape({empty, nullptr, none, 64, 0}));
+    const auto one = Constant::create(ov::element::u4, {}, {3});
+    const auto wide = Constant::create(ov::element::f16, {64, 32}, std::vector<float>(64 * 32, 1.0f));
+    EXPECT_FALSE(packed_shape({one, nullptr, wide, 64, 32}));
+}
+
 TEST(PackedMatrix, IsFoundByNameAndContentWhileSomebodyHoldsIt) {
     Matrix matrix(ov::element::u4, true, 32, 128, 64);
     matrix.stored.codes->set_friendly_name("a weight");

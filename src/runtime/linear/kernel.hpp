@@ -24,15 +24,18 @@ struct PackedShape {
     std::size_t group = 0;    // 32, 64 or 128: of the activations, and in 4 bit of the weights
     unsigned bits = 4;
 
+    static constexpr std::size_t kBlockRows = 16;
+    static constexpr std::size_t kLineBytes = 64;
+    static constexpr std::size_t kScaleBytes = 64;  // scales, zero points and what means nothing
+    static constexpr std::size_t kZerosBegin = 32;  // among them
+
     std::size_t groups() const { return columns / group; }
-    std::size_t blocks() const { return rows / 16; }
-    std::size_t group_bytes() const { return group * 2 * bits; }  // 16 rows, without scales
+    std::size_t blocks() const { return rows / kBlockRows; }
+    std::size_t group_bytes() const { return group * 2 * bits; }  // of a block, without scales
     std::size_t block_bytes() const {
         return groups() * group_bytes() + kScaleBytes * (bits == 4 ? groups() : std::size_t{1});
     }
     std::size_t bytes() const { return blocks() * block_bytes(); }
-
-    static constexpr std::size_t kScaleBytes = 64;
 };
 
 // Activations of some tokens.

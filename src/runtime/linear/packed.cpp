@@ -17,8 +17,8 @@
 namespace deltavino::runtime {
 namespace {
 
-constexpr std::size_t kBlock = 16;  // rows
-constexpr std::size_t kLine = 64;
+constexpr std::size_t kBlock = PackedShape::kBlockRows;
+constexpr std::size_t kLine = PackedShape::kLineBytes;
 
 // Eight nibbles of 32 bits, the lowest four in the low halves of four bytes, in order.
 std::uint32_t four_low_halves(std::uint32_t nibbles) {
@@ -101,7 +101,7 @@ private:
                 zero = shape_.bits == 4 ? nibble(zeros_, index) : std::to_integer<std::uint8_t>(zeros_[index]);
             }
             const std::uint8_t turn = !signed_ ? 0 : shape_.bits == 4 ? 8 : 128;
-            to[32 + r] = static_cast<std::byte>(zero ^ turn);
+            to[PackedShape::kZerosBegin + r] = static_cast<std::byte>(zero ^ turn);
         }
     }
 
@@ -146,36 +146,32 @@ void enter(const std::shared_ptr<const PackedMatrix>& matrix) {
     all.matrices[matrix->key] = matrix;
 }
 
-std::size_t group_of(const StoredMatrix& matrix, unsigned bits) {
-    const ov::Shape& shape = matrix.codes->get_shape();
-    if (bits == 4) {
-        return shape.back();
-    }
-    return 32;  // the plugin's own; larger ones cost as much as 8-bit weights do
-}
-
 }  // namespace
 
 std::optional<PackedShape> packed_shape(const StoredMatrix& matrix) {
     const ov::element::Type type = matrix.codes->get_element_type();
-    PackedShape shape{matrix.rows, matrix.columns, 0, static_cast<unsigned>(type.bitwidth())};
+    ov::Shape per_group = matrix.codes->get_shape();
     const bool known =
         type == ov::element::u4 || type == ov::element::i4 || type == ov::element::u8 || type == ov::element::i8;
-    if (!known || matrix.scales->get_element_type() != ov::element::f16 || matrix.rows % kBlock != 0) {
+    if (!known || per_group.empty() || ov::shape_size(per_group) != matrix.rows * matrix.columns ||
+        matrix.rows % kBlock != 0 || matrix.columns == 0) {
         return std::nullopt;
     }
-    shape.group = group_of(matrix, shape.bits);
+    PackedShape shape{matrix.rows, matrix.columns, 32, static_cast<unsigned>(type.bitwidth())};
+    if (shape.bits == 4) {  // in 8 bit 32, which is the plugin's own: larger ones cost as much as the weights do
+        shape.group = per_group.back();
+    }
     if ((shape.group != 32 && shape.group != 64 && shape.group != 128) || shape.columns % shape.group != 0) {
         return std::nullopt;
     }
-    const std::size_t scales = matrix.rows * (shape.bits == 4 ? shape.groups() : 1);
-    const auto count = [](const std::shared_ptr<ov::op::v0::Constant>& constant) {
-        return ov::shape_size(constant->get_shape());
+    // Scales of the same number might stand for columns.
+    per_group.back() = 1;
+    const auto stands = [&](const std::shared_ptr<ov::op::v0::Constant>& constant, ov::element::Type wanted) {
+        return constant->get_element_type() == wanted && constant->get_shape() == per_group;
     };
-    const bool zeros_fit =
-        !matrix.zero_points || (matrix.zero_points->get_element_type() == type && count(matrix.zero_points) == scales);
-    const bool fits =
-        count(matrix.codes) == matrix.rows * matrix.columns && count(matrix.scales) == scales && zeros_fit;
+    const bool fits = ov::shape_size(per_group) == matrix.rows * (shape.bits == 4 ? shape.groups() : 1) &&
+                      stands(matrix.scales, ov::element::f16) &&
+                      (!matrix.zero_points || stands(matrix.zero_points, type));
     return fits ? std::optional(shape) : std::nullopt;
 }
 

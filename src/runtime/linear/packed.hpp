@@ -13,8 +13,9 @@
 
 namespace deltavino::runtime {
 
-// A compressed matrix of a model [rows, columns]. Codes u4, i4, u8 or i8: [rows, groups, group] or [rows, columns] with
-// one scale for each row; scales f16; zero points of the type of the codes, or none. Nothing is copied.
+// A compressed matrix of a model [rows, columns]. Codes u4, i4, u8 or i8: [rows, groups, group] or [rows, columns];
+// scales f16, of the same shape with 1 at its end; zero points like them in the type of the codes, or none. Nothing is
+// copied.
 struct StoredMatrix {
     std::shared_ptr<ov::op::v0::Constant> codes, zero_points, scales;
     std::size_t rows = 0;

@@ -12,7 +12,7 @@
 
 namespace deltavino::runtime::linear {
 
-inline constexpr std::size_t kLine = 64;
+inline constexpr std::size_t kLine = PackedShape::kLineBytes;
 inline constexpr std::size_t kAhead = 4096;  // bytes: what a single token needs next is asked for this early
 
 // Sixteen values from `index`.
@@ -64,7 +64,7 @@ static inline std::int32_t four_codes(const std::int8_t* from) {
     return quad;
 }
 
-// kBlocks blocks from `packed` times kTokens tokens from `token`. One token alone has two sums for each row, so that
+// kBlocks blocks from `packed` times the kTokens tokens from `codes`. One token alone has two sums for each row, so that
 // they need not wait for each other.
 template <typename Lanes, typename Dots, std::size_t kTokens, std::size_t kBlocks>
 struct Tile {
@@ -122,7 +122,7 @@ struct Tile {
         for (std::size_t t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
             for (std::size_t b = 0; b < kBlocks; ++b) {
-                const std::byte* zeros = parameters + b * shape.block_bytes() + 32;
+                const std::byte* zeros = parameters + b * shape.block_bytes() + PackedShape::kZerosBegin;
                 dots[t][b][0] = Dots::zero_points(zeros, sums[t * shape.groups() + group]);
                 if constexpr (kSums == 2) {
                     dots[t][b][1] = Dots::none();
@@ -197,11 +197,8 @@ template <typename Lanes, typename Dots, std::size_t kTokens, std::size_t kBlock
 void multiply_blocks(const PackedShape& shape, const std::byte* packed, const QuantizedTokens& x, std::size_t tokens,
                      std::size_t first, std::size_t last, quant::SourceType type, std::byte* y) {
     const std::size_t width = quant::kLaneCount * quant::bytes_per_value(type);
-    for (; tokens == 1 && first < last; ++first) {  // one stream of memory is read fastest
-        all_tokens<Lanes, Dots, 1, 1>(shape, packed + first * shape.block_bytes(), x, 0, tokens, type,
-                                      y + first * width);
-    }
-    for (; first + kBlocks <= last; first += kBlocks) {
+    // One token alone takes no time to compute: one stream of memory is read fastest.
+    for (; tokens > 1 && first + kBlocks <= last; first += kBlocks) {
         all_tokens<Lanes, Dots, kTokens, kBlocks>(shape, packed + first * shape.block_bytes(), x, 0, tokens, type,
                                                   y + first * width);
     }
