@@ -1,9 +1,8 @@
 // Compressed exports of the bundled model: the CPU plugin keeps every compressed weight compressed, the
 // tied embedding included, and computes what the same graph computes from the decompressed values.
 #include "support/engine.hpp"
+#include "support/exports.hpp"
 #include "support/golden.hpp"
-
-#include <deltavino/export.hpp>
 
 #include <gtest/gtest.h>
 
@@ -13,6 +12,8 @@
 namespace deltavino::test {
 namespace {
 
+const std::filesystem::path kExample = std::filesystem::path(DELTAVINO_SOURCE_DIR) / "examples" / "kjv-tiny";
+
 struct Case {
     std::string name;
     CompressionOptions options;
@@ -20,34 +21,6 @@ struct Case {
     std::string embedding;
     std::string out_proj = {};  // of 6 of the 50, when it is another
 };
-
-CompressionOptions compression(std::string format, bool sym = false, std::optional<std::int64_t> group = {},
-                               bool all_layers = false) {
-    CompressionOptions options;
-    options.weight_format = std::move(format);
-    options.sym = sym;
-    options.group_size = group;
-    options.all_layers = all_layers;
-    return options;
-}
-
-CompressionOptions recipe(std::string name) {
-    CompressionOptions options = compression("int4");
-    options.recipe = std::move(name);
-    return options;
-}
-
-std::filesystem::path export_kjv(const TemporaryDirectory& directory, const CompressionOptions& compression_options) {
-    ExportOptions options;
-    options.model = std::filesystem::path(DELTAVINO_SOURCE_DIR) / "examples" / "kjv-tiny";
-    options.output = directory.path() / "model";
-    options.task = "text-generation-with-past";
-    options.convert_tokenizer = false;
-    options.compression = compression_options;
-    SilentProgress progress;
-    export_model(options, progress);
-    return options.output / "openvino_model.xml";
-}
 
 std::vector<float> logits_of(const ov::CompiledModel& compiled) {
     Ids ids;
@@ -61,7 +34,7 @@ class CompressedModel : public testing::TestWithParam<Case> {};
 
 TEST_P(CompressedModel, StaysCompressedAndIsComputedFromTheStoredValues) {
     const TemporaryDirectory directory;
-    const auto model = read_model(export_kjv(directory, GetParam().options));
+    const auto model = read_model(export_language(kExample, directory.path() / "model", GetParam().options));
     const ov::CompiledModel compiled = compile_f32(model);
     const ov::CompiledModel paged = PagedEngine(model->clone(), 1).compiled();
     for (const char* type : {"FullyConnected", "Gather"}) {

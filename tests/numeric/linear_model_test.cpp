@@ -3,11 +3,8 @@
 #include "runtime/linear/kernel.hpp"
 #include "runtime/linear/replace.hpp"
 #include "support/engine.hpp"
+#include "support/exports.hpp"
 #include "support/golden.hpp"
-
-#include <deltavino/export.hpp>
-
-#include <openvino/op/constant.hpp>
 
 #include <gtest/gtest.h>
 
@@ -19,31 +16,9 @@ namespace {
 // Activations in 8 bit cost this much at most: 0.5 / 127 of the largest of a group, in each of eight layers.
 constexpr double kBound = 0.03;
 
-CompressionOptions compression(std::string format, bool sym = false, std::optional<std::int64_t> group = {}) {
-    CompressionOptions options;
-    options.weight_format = std::move(format);
-    options.sym = sym;
-    options.group_size = group;
-    return options;
-}
-
-CompressionOptions recipe(std::string name) {
-    CompressionOptions options = compression("int4");
-    options.recipe = std::move(name);
-    return options;
-}
-
 std::shared_ptr<ov::Model> exported(const std::filesystem::path& checkpoint, const CompressionOptions& options) {
     const TemporaryDirectory directory;
-    ExportOptions all;
-    all.model = checkpoint;
-    all.output = directory.path() / "model";
-    all.task = "text-generation-with-past";
-    all.convert_tokenizer = false;
-    all.compression = options;
-    SilentProgress progress;
-    export_model(all, progress);
-    return read_model(all.output / "openvino_model.xml");
+    return read_model(export_language(checkpoint, directory.path() / "model", options));
 }
 
 std::shared_ptr<ov::Model> kjv(const CompressionOptions& options) {
@@ -72,12 +47,8 @@ std::vector<float> logits(const ov::CompiledModel& compiled, const Ids& ids, con
     return all;
 }
 
-bool runs() {
-    return runtime::linear_kernel() != nullptr;
-}
-
 #define REQUIRE_KERNEL()                                                                 \
-    if (!runs()) {                                                                       \
+    if (runtime::linear_kernel() == nullptr) {                                           \
         GTEST_SKIP() << "NOT RUN: this processor has no kernel for products of its own"; \
     }
 
@@ -118,6 +89,14 @@ INSTANTIATE_TEST_SUITE_P(Formats, LinearModel,
                                          Case{"nf4", compression("nf4", false, 64), 1}),  // the head is 8 bit
                          [](const auto& tested) { return tested.param.name; });
 
+// Products that apply a gate to what they read.
+std::size_t gated_products(const ov::Model& model) {
+    const auto nodes = model.get_ops();
+    return static_cast<std::size_t>(std::count_if(nodes.begin(), nodes.end(), [](const auto& node) {
+        return std::string_view(node->get_type_name()) == "CompressedLinear" && node->get_input_size() == 2;
+    }));
+}
+
 TEST(LinearModels, GatesAreReadWithTheProduct) {
     REQUIRE_KERNEL();
     const auto model = kjv(compression("int4"));
@@ -127,6 +106,7 @@ TEST(LinearModels, GatesAreReadWithTheProduct) {
     EXPECT_EQ(before.at("Swish") - after.at("Swish"), 8u + 6u);  // of gate_proj and of the gated norms
     EXPECT_EQ(before.at("Sigmoid") - after.at("Sigmoid"), 2u);   // of attention
     EXPECT_EQ(after.at("CompressedLinear"), 51u);
+    EXPECT_EQ(gated_products(*model), 8u + 6u + 2u);
 }
 
 TEST(LinearModels, GatesThatOthersReadStay) {
@@ -141,6 +121,7 @@ TEST(LinearModels, GatesThatOthersReadStay) {
     }
     EXPECT_EQ(runtime::use_own_products(model, ov::element::f32), 51u);
     EXPECT_EQ(operation_counts(*model).at("Swish"), seen);
+    EXPECT_EQ(gated_products(*model), 2u);  // of attention
 }
 
 TEST(LinearModels, ValuesMayBeBf16) {

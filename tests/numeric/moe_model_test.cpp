@@ -2,6 +2,7 @@
 // compressed experts stay compressed.
 #include "support/checkpoint_writer.hpp"
 #include "support/engine.hpp"
+#include "support/exports.hpp"
 #include "support/golden.hpp"
 
 #include "base/file.hpp"
@@ -21,14 +22,7 @@ std::filesystem::path export_text(const std::filesystem::path& checkpoint, const
     const std::filesystem::path source = output.parent_path() / ("source of " + output.filename().string());
     std::filesystem::create_directory(source);
     std::filesystem::create_directory_symlink(checkpoint, source / "checkpoint");
-    ExportOptions options;
-    options.model = source / "checkpoint";
-    options.output = output;
-    options.task = "text-generation-with-past";
-    options.convert_tokenizer = false;
-    options.compression = compression;
-    SilentProgress progress;
-    export_model(options, progress);
+    export_language(source / "checkpoint", output, compression);
     return output;
 }
 
@@ -71,14 +65,6 @@ struct Case {
     CompressionOptions options;
     std::string experts;  // precision in the compiled graph
 };
-
-CompressionOptions compression(std::string format, bool sym, std::optional<std::int64_t> group) {
-    CompressionOptions options;
-    options.weight_format = std::move(format);
-    options.sym = sym;
-    options.group_size = group;
-    return options;
-}
 
 class CompressedMoe : public testing::TestWithParam<Case> {};
 
