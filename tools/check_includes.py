@@ -3,8 +3,8 @@
 
 The layers, lowest first: base; json and quant; checkpoint; graph; blocks; models; tokenizer; export; inspect.
 runtime stands beside them: it runs any conforming directory, whoever wrote it, and sees base, json,
-graph/names.hpp and read_ir.hpp, and the lanes of quant's kernels only. reference knows the checkpoint and no OpenVINO. hub knows files
-and JSON only. cache keeps what export writes, and knows the Hub. calibration quantizes weights by what the reference
+graph/names.hpp and read_ir.hpp, and the lanes of quant's kernels only. reference knows the checkpoint and no OpenVINO.
+hub knows files and JSON only. cache keeps what export writes, and knows the Hub. calibration quantizes weights by what the reference
 computes on a text. evaluate compares what export, runtime and reference say. benchmark measures how fast runtime is.
 
     check_includes.py [REPOSITORY]

@@ -272,8 +272,8 @@ def eval(
     """Compares models on a text: perplexity, and distance from the reference.
 
     The reference is the checkpoint `against`, else the first of `models`. Those that are checkpoints or Hub ids are
-    exported first, as Runner does. `as_generate`: run them with Runner's own operations on a CPU. `lora`: a folder with a PEFT LoRA adapter that is merged into these, and into
-    `against`.
+    exported first, as Runner does. `as_generate`: run them with Runner's own operations on a CPU. `lora`: a folder
+    with a PEFT LoRA adapter that is merged into these, and into `against`.
     """
     hears = sink(progress, note)
     in_use = []

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -20,17 +21,19 @@ void give_back_file_pages(std::span<const std::byte> range) {
     std::ifstream maps("/proc/self/maps");
     std::string line;
     while (first < last && std::getline(maps, line)) {  // "begin-end perms offset device inode path"
-        std::istringstream words(line);
-        std::uintptr_t begin = 0;
-        std::uintptr_t end = 0;
-        char dash = 0;
-        std::string permissions, offset, device;
-        std::uint64_t inode = 0;
-        words >> std::hex >> begin >> dash >> end >> permissions >> offset >> device >> std::dec >> inode;
-        const bool of_file = words && inode != 0 && permissions.starts_with("r-");
+        char* rest = nullptr;
+        const std::uintptr_t begin = std::strtoull(line.c_str(), &rest, 16);
+        const std::uintptr_t end = *rest == '-' ? std::strtoull(rest + 1, &rest, 16) : begin;
         const std::uintptr_t from = std::max(first, begin);
         const std::uintptr_t to = std::min(last, end);
-        if (of_file && from < to) {
+        if (from >= to) {
+            continue;
+        }
+        std::istringstream words(rest);
+        std::string permissions, offset, device;
+        std::uint64_t inode = 0;
+        words >> permissions >> offset >> device >> inode;
+        if (words && inode != 0 && permissions.starts_with("r-")) {
             ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
         }
     }

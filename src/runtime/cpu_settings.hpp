@@ -6,7 +6,8 @@
 namespace deltavino::runtime {
 
 // Where `settings` name the CPU, and do not want its plugin alone: linear layers of `model` become this program's own
-// operation (delta_rule/replace.hpp), which `core` is told of, and activations are quantized in groups as large as
+// operation (delta_rule/replace.hpp), and products with compressed weights (linear/replace.hpp) unless the file or f32
+// forbid quantized activations; `core` is told of both. Activations of other products are quantized in groups as large as
 // those of the weights allow, up to 128, unless the file or f32 say otherwise. Returns properties for compile_model
 // beside those of compile_properties().
 ov::AnyMap prepare_for_cpu(ov::Core& core, const std::shared_ptr<ov::Model>& model, const DeviceSettings& settings);

@@ -277,7 +277,9 @@ void key_head(const DeltaRuleCall& call, std::size_t head, float* scratch) {
     const std::size_t K = call.key_size;
     const std::size_t stored = at.values * K * call.value_size;
     const std::size_t begin = head * stored;
-    for (std::size_t i = 0; call.tokens != 1 && i < stored; i += kLanes) {
+    // One token alone is computed on the states as they are stored.
+    const std::size_t widened = call.tokens == 1 ? 0 : stored;
+    for (std::size_t i = 0; i < widened; i += kLanes) {
         load_values<Lanes>(call, call.past_state, begin + i).store(scratch + at.state + i);
     }
     const std::size_t query_channel = head * K;
@@ -295,7 +297,7 @@ void key_head(const DeltaRuleCall& call, std::size_t head, float* scratch) {
             value_head<Lanes, kBlocks>(call, at, h, first, tokens, scratch);
         }
     }
-    for (std::size_t i = 0; call.tokens != 1 && i < stored; i += kLanes) {
+    for (std::size_t i = 0; i < widened; i += kLanes) {
         store_values(call, Lanes::load(scratch + at.state + i), call.state, begin + i);
     }
     keep_columns(call, query_channel, K);
